@@ -1,0 +1,1 @@
+//! What GPT-J, LLaMA and MPT are: hyperparameters, weight names, graph.

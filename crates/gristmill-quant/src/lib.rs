@@ -1,0 +1,1 @@
+//! Block formats: quantize and dequantize rows, byte-identical to ggml.

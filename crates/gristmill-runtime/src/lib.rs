@@ -1,0 +1,1 @@
+//! Binds a graph to weights and runs it: plan, KV cache, session, samplers.

@@ -1,0 +1,1 @@
+//! Reads and writes safetensors, one file or sharded by an index.
