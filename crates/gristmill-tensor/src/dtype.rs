@@ -111,7 +111,10 @@ impl DType {
 
     /// Whether an element is a plain floating-point number.
     pub const fn is_float(self) -> bool {
-        matches!(self, DType::F32 | DType::F16 | DType::BF16 | DType::F64 | DType::F8_E4M3 | DType::F8_E5M2)
+        matches!(
+            self,
+            DType::F32 | DType::F16 | DType::BF16 | DType::F64 | DType::F8_E4M3 | DType::F8_E5M2
+        )
     }
 
     /// Bytes of one row of `row_len` elements; `None` when the row is not a whole number of blocks or the product

@@ -34,7 +34,11 @@ pub trait Format: Sync {
     ///
     /// # Errors
     /// Whatever is wrong with it.
-    fn open(&self, source: Arc<dyn ByteSource>, context: &OpenContext) -> Result<Box<dyn Checkpoint>>;
+    fn open(
+        &self,
+        source: Arc<dyn ByteSource>,
+        context: &OpenContext,
+    ) -> Result<Box<dyn Checkpoint>>;
 
     /// Begins a file. The whole header is given at once, so that every offset is known before the first slab.
     ///

@@ -24,7 +24,9 @@ impl TensorInfo {
     /// # Panics
     /// When the row is not whole blocks; readers refuse such tensors.
     pub fn row_bytes(&self) -> usize {
-        self.dtype.row_bytes(self.shape.row_len()).expect("readers accept only rows of whole blocks")
+        self.dtype
+            .row_bytes(self.shape.row_len())
+            .expect("readers accept only rows of whole blocks")
     }
 
     /// Bytes of the whole tensor; `None` when a row is not whole blocks or the product overflows.

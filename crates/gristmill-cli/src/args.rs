@@ -1,0 +1,374 @@
+//! The command line, as data. Names follow llama.cpp's programs letter for letter where they have the option.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Opens language-model weights of every format, converts, quantizes and runs them on the CPU.
+#[derive(Parser)]
+#[command(name = "gristmill", version, about, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  gristmill demo                                     the whole way on a small model, in seconds
+  gristmill convert ./gpt-j-6b --outtype q4_0        checkpoint folder to quantized GGUF
+  gristmill run model.gguf -p 'Once upon a time'     write text
+  gristmill inspect model.gguf                       what a file is and holds")]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// One per file in `commands/`.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Convert a checkpoint to GGUF, quantizing on the way if asked
+    Convert(Convert),
+    /// Quantize a model file
+    Quantize(Quantize),
+    /// Write text with a model
+    Run(Run),
+    /// Show what a model file is and holds
+    Inspect(Inspect),
+    /// Show how a model cuts text into tokens
+    Tokenize(Tokenize),
+    /// Write the logits of every position to a safetensors file
+    Logits(Logits),
+    /// Measure how well a model predicts a text
+    Perplexity(Perplexity),
+    /// Show the whole way, from checkpoint to story, on the model inside this program
+    Demo(Demo),
+    /// Print completions for a shell
+    Completions(Completions),
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  gristmill convert ./gpt-j-6b                          writes Gpt-J-6B-F16.gguf beside you
+  gristmill convert ./gpt-j-6b -o j.gguf --outtype q4_0 one pass from checkpoint to Q4_0
+  gristmill convert pytorch_model.bin -o out/           config.json and tokenizer beside the file")]
+pub(crate) struct Convert {
+    /// A checkpoint folder or a model file; recognized by content
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// A file, or a folder in which the file is named by the GGUF naming convention
+    #[arg(short, long, value_name = "OUT", default_value = ".")]
+    pub(crate) output: PathBuf,
+    /// How weights are stored
+    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = OUT_TYPES, ignore_case = true)]
+    pub(crate) outtype: String,
+    #[command(flatten)]
+    pub(crate) work: Work,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  gristmill quantize model-f16.gguf model-q4_0.gguf q4_0
+  gristmill quantize model-q8_0.gguf model-q4_0.gguf q4_0 --allow-requantize")]
+pub(crate) struct Quantize {
+    /// A model file or checkpoint folder
+    #[arg(value_name = "IN")]
+    pub(crate) source: PathBuf,
+    /// The GGUF file to write
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// The type of the weights
+    #[arg(value_name = "TYPE", value_parser = OUT_TYPES, ignore_case = true)]
+    pub(crate) outtype: String,
+    /// Quantize again what is quantized already, although it loses more than quantizing once
+    #[arg(long)]
+    pub(crate) allow_requantize: bool,
+    #[command(flatten)]
+    pub(crate) work: Work,
+}
+
+/// The types that weights can be written as.
+const OUT_TYPES: [&str; 8] = ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1"];
+
+/// How files are written.
+#[derive(Args)]
+pub(crate) struct Work {
+    /// Replace an existing output
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Memory for tensor data, as 256MiB or 1G
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
+    pub(crate) memory: u64,
+    /// Threads [default: all]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// No progress bar and no summary
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Progress and summary as JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  gristmill run model.gguf -p 'Once upon a time' -n 100
+  gristmill run ./checkpoint -p 'The king' --temp 0      straight from a checkpoint, greedy
+  gristmill run chat.gguf                                a conversation
+  gristmill run chat.gguf --chat -p 'Who are you?'       one turn of it")]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The text to continue; without it, a conversation begins
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) prompt: Option<String>,
+    /// A file that holds the prompt
+    #[arg(short, long, value_name = "FILE", conflicts_with = "prompt")]
+    pub(crate) file: Option<PathBuf>,
+    /// Token ids to start from instead of text
+    #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with_all = ["prompt", "file"])]
+    pub(crate) tokens: Option<Vec<u32>>,
+    /// The most tokens to write; -1 for no bound but the context
+    #[arg(short, long, visible_alias = "predict", value_name = "N", default_value_t = -1, allow_hyphen_values = true)]
+    pub(crate) n_predict: i64,
+    /// Put the prompt into the model's chat template
+    #[arg(long)]
+    pub(crate) chat: bool,
+    /// Never use the chat template: plain completion, also interactively
+    #[arg(long, visible_alias = "no-conversation", conflicts_with = "chat")]
+    pub(crate) no_chat: bool,
+    /// What the chat template is given as the system's message
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system_prompt: Option<String>,
+    /// Stop before this text; may be given several times
+    #[arg(long, value_name = "TEXT", visible_alias = "reverse-prompt")]
+    pub(crate) stop: Vec<String>,
+    /// Do not stop at the end-of-text token
+    #[arg(long)]
+    pub(crate) ignore_eos: bool,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+    /// End with one JSON object: prompt_tokens, tokens, text, finish_reason, timings
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No timings at the end
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// How the next token is chosen.
+#[derive(Args)]
+pub(crate) struct Sampling {
+    /// Temperature; 0 always takes the likeliest token
+    #[arg(long, visible_alias = "temperature", value_name = "T", default_value_t = 0.8)]
+    pub(crate) temp: f32,
+    /// Only the K likeliest tokens; 0 for all
+    #[arg(long, value_name = "K", default_value_t = 40)]
+    pub(crate) top_k: usize,
+    /// Only the likeliest tokens that together reach this probability; 1 for all
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    pub(crate) top_p: f32,
+    /// Only tokens of at least this share of the likeliest one's probability; 0 for all
+    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    pub(crate) min_p: f32,
+    /// Divides the logits of tokens seen lately; 1 for no penalty
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub(crate) repeat_penalty: f32,
+    /// How many tokens count as lately; 0 for none, -1 for the whole context
+    #[arg(long, value_name = "N", default_value_t = 64, allow_hyphen_values = true)]
+    pub(crate) repeat_last_n: i64,
+    /// Subtracted from the logits of tokens seen lately
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_hyphen_values = true)]
+    pub(crate) presence_penalty: f32,
+    /// Subtracted from the logits of tokens seen lately, once per occurrence
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_hyphen_values = true)]
+    pub(crate) frequency_penalty: f32,
+    /// Seed of the random choice; -1 for a new one each time
+    #[arg(short, long, value_name = "N", default_value_t = -1, allow_hyphen_values = true)]
+    pub(crate) seed: i64,
+}
+
+/// A model and how to run it.
+#[derive(Args)]
+pub(crate) struct ModelArgs {
+    /// A GGUF file or a checkpoint folder
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+    /// Tokens of context; 0 for as many as the model was made for
+    #[arg(short, long, value_name = "N", default_value_t = 4096)]
+    pub(crate) ctx_size: usize,
+    /// Threads [default: the physical cores]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Prompt tokens processed together
+    #[arg(short, long, value_name = "N", default_value_t = 512)]
+    pub(crate) batch_size: usize,
+    /// Type of the cached keys and values
+    #[arg(long, visible_alias = "cache-type-k", value_name = "TYPE", default_value = "f16")]
+    pub(crate) cache_type: CacheTypeArg,
+}
+
+/// The types of cached keys and values.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum CacheTypeArg {
+    /// Half precision.
+    F16,
+    /// Single precision.
+    F32,
+}
+
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// A model file or checkpoint folder
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Everything as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Tokenize {
+    /// A model file or checkpoint folder
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) text: Text,
+    /// Do not put the beginning-of-text token in front
+    #[arg(long)]
+    pub(crate) no_bos: bool,
+    /// Ids and pieces as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Text on the command line or in a file.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Text {
+    /// The text
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) prompt: Option<String>,
+    /// A file that holds the text
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  gristmill logits model.gguf -p 'Alice was' -o logits.safetensors
+  gristmill logits ./checkpoint --tokens 32,344,337 -o logits.safetensors")]
+pub(crate) struct Logits {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The text
+    #[arg(short, long, value_name = "TEXT", required_unless_present = "tokens", allow_hyphen_values = true)]
+    pub(crate) prompt: Option<String>,
+    /// Token ids instead of text
+    #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with = "prompt")]
+    pub(crate) tokens: Option<Vec<u32>>,
+    /// The file to write: tensor `logits`, F32, `[n_tokens, n_vocab]`
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// Replace an existing output
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+By default exactly as llama-perplexity measures: the text in chunks of --ctx tokens, each beginning with BOS where
+the model has one, the second half of each chunk scored. With --stride as Hugging Face's sliding window does.
+
+Examples:
+  gristmill perplexity model.gguf -f wiki.test.raw
+  gristmill perplexity ./checkpoint -f heldout.txt --ctx 512 --stride 256 --json")]
+pub(crate) struct Perplexity {
+    /// A GGUF file or a checkpoint folder
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+    /// The text
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Tokens of each chunk or window
+    #[arg(short, long, visible_alias = "ctx-size", value_name = "N", default_value_t = 512)]
+    pub(crate) ctx: usize,
+    /// Tokens from one sliding window to the next
+    #[arg(long, value_name = "N")]
+    pub(crate) stride: Option<usize>,
+    /// Threads [default: the physical cores]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Type of the cached keys and values
+    #[arg(long, value_name = "TYPE", default_value = "f16")]
+    pub(crate) cache_type: CacheTypeArg,
+    /// The result as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress bar
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// Keep the files that are made, in this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) keep: Option<PathBuf>,
+    /// What the story begins with
+    #[arg(short, long, value_name = "TEXT", default_value = "Once upon a time there was")]
+    pub(crate) prompt: String,
+    /// Seed of the story
+    #[arg(short, long, value_name = "N", default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Threads [default: the physical cores]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Bytes from `256MiB`, `1G`, `64m` or a plain number; units are powers of 1024.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        _ => return Err("a size is a number with K, M or G, as 256MiB".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "a size begins with a number, as 256MiB")?;
+    let bytes = number.checked_mul(1 << shift).ok_or("that is more memory than there is")?;
+    if bytes < 1 << 20 {
+        return Err("the least is 1MiB".into());
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(parse_size("256MiB"), Ok(256 << 20));
+        assert_eq!(parse_size("1G"), Ok(1 << 30));
+        assert_eq!(parse_size("64mb"), Ok(64 << 20));
+        assert_eq!(parse_size("2097152"), Ok(2 << 20));
+        for bad in ["", "x", "12T", "99999999999G", "1K"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+}
