@@ -22,7 +22,9 @@ const N_FF: u64 = 4 * N_EMBD;
 pub(crate) fn run(arguments: &[String]) -> Result {
     let (folder, n_layer) = match arguments {
         [folder] => (folder, 28),
-        [folder, flag, n] if flag == "--n-layer" => (folder, n.parse().map_err(|_| "N is a number")?),
+        [folder, flag, n] if flag == "--n-layer" => {
+            (folder, n.parse().map_err(|_| "N is a number")?)
+        }
         _ => return Err("usage: cargo xtask checkpoint FOLDER [--n-layer N]".into()),
     };
     write(Path::new(folder), n_layer).map_err(|error| format!("{folder}: {error}"))

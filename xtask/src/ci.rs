@@ -7,7 +7,10 @@ use crate::{Result, tidy};
 pub(crate) fn run(_: &[String]) -> Result {
     run_command(&mut cargo(&["fmt", "--all", "--check"]))?;
     tidy::run(&[])?;
-    run_command(cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]).env("CARGO_TERM_COLOR", "never"))?;
+    run_command(
+        cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+            .env("CARGO_TERM_COLOR", "never"),
+    )?;
     run_command(&mut cargo(&["test", "--workspace", "--locked"]))?;
     run_command(
         cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"),

@@ -5,6 +5,7 @@
 mod bench;
 mod checkpoint;
 mod ci;
+mod picture;
 mod random;
 mod shell;
 mod tidy;
@@ -25,6 +26,7 @@ const COMMANDS: &[Command] = &[
         "run the criterion benches; `bench peers` compares with llama.cpp, `bench model` makes full-size files",
         bench::run,
     ),
+    Command("picture", "run the demo and draw its output for the README", picture::run),
     Command(
         "checkpoint FOLDER [--n-layer N]",
         "write a checkpoint of GPT-J-6B's shape (12 GB) with random f16 weights",
@@ -42,7 +44,8 @@ fn main() -> ExitCode {
         for Command(name, help, _) in COMMANDS {
             println!("  {name:<32} {help}");
         }
-        let asked_for_help = matches!(arguments.first().map(String::as_str), Some("help" | "--help" | "-h"));
+        let asked_for_help =
+            matches!(arguments.first().map(String::as_str), Some("help" | "--help" | "-h"));
         return if asked_for_help { ExitCode::SUCCESS } else { ExitCode::from(2) };
     };
     match run(&arguments[1..]) {

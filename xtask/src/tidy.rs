@@ -105,7 +105,8 @@ fn check_layers(root: &Path, problems: &mut Vec<String>) {
                 below < layer || same_layer.contains(&dependency.as_str())
             });
             if !allowed {
-                problems.push(format!("crates/{name}: layer {layer} may not depend on {dependency}"));
+                problems
+                    .push(format!("crates/{name}: layer {layer} may not depend on {dependency}"));
             }
         }
     }
@@ -127,7 +128,8 @@ fn check_source(file: &str, text: &str, problems: &mut Vec<String>) {
     });
     let allowed = UNSAFE_PLACES.iter().any(|place| file.starts_with(place));
     if has_unsafe && !allowed && !is_test && !file.starts_with("xtask/") {
-        problems.push(format!("{file}: unsafe code outside the places that xtask/src/tidy.rs lists"));
+        problems
+            .push(format!("{file}: unsafe code outside the places that xtask/src/tidy.rs lists"));
     }
 }
 
@@ -137,7 +139,12 @@ fn check_paths(file: &str, text: &str, problems: &mut Vec<String>) {
         return;
     }
     for (number, line) in text.lines().enumerate() {
-        let marks = [concat!("/ho", "me/"), concat!("/Us", "ers/"), concat!("/wo", "rk/"), concat!("/ro", "ot/")];
+        let marks = [
+            concat!("/ho", "me/"),
+            concat!("/Us", "ers/"),
+            concat!("/wo", "rk/"),
+            concat!("/ro", "ot/"),
+        ];
         if marks.iter().any(|mark| line.contains(mark)) {
             problems.push(format!("{file}:{}: names a path of one machine", number + 1));
         }
@@ -157,8 +164,12 @@ fn check_docs(root: &Path, files: &[String], problems: &mut Vec<String>) {
         }
     }
     for quoted in text.split('`').skip(1).step_by(2) {
-        let is_path = quoted.contains('/') && quoted.ends_with(".rs") && !quoted.contains(['<', '*', ' ', '{']);
-        if is_path && !files.iter().any(|file| file == quoted || file == &format!("crates/{quoted}")) {
+        let is_path = quoted.contains('/')
+            && quoted.ends_with(".rs")
+            && !quoted.contains(['<', '*', ' ', '{']);
+        if is_path
+            && !files.iter().any(|file| file == quoted || file == &format!("crates/{quoted}"))
+        {
             problems.push(format!("{MAP} names {quoted}, which does not exist"));
         }
     }

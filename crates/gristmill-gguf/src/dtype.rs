@@ -5,59 +5,47 @@
 //! numbers (scales, minima). Where code reads runs of bytes as wider words (the `qh` of Q5_0, the codes of the IQ2
 //! family), the meaning would depend on who wrote the file; those are refused.
 
-use std::ops::Range;
-
 use gristmill_tensor::DType;
 
 /// Why a tensor with this type number cannot be read, to follow "tensor x"; for numbers [`DType`] does not know.
 pub(crate) fn why_refused(id: u32) -> String {
-    let (what, cure) = match id {
-        4 | 5 => (
-            ["Q4_2", "Q4_3"][id as usize - 4],
-            "a layout that ggml removed in May 2023; quantize the original model again",
-        ),
-        31..=33 => (
-            ["Q4_0_4_4", "Q4_0_4_8", "Q4_0_8_8"][id as usize - 31],
-            "a layout that is repacked at runtime now; quantize the original model again",
-        ),
-        36 => (
-            "IQ4_NL_4_4 or ik_llama.cpp's I2_S",
-            "of which the first is repacked at runtime now and the second is private to ik_llama.cpp; quantize the \
-             original model again",
-        ),
-        37 | 38 => (
-            ["IQ4_NL_4_8", "IQ4_NL_8_8"][id as usize - 37],
-            "a layout that is repacked at runtime now; quantize the original model again",
-        ),
-        97..=99 | 133..=158 | 202..=399 => (
-            "a private type of ik_llama.cpp",
-            "which only that program reads; quantize the original model again with a type of ggml's own",
-        ),
-        _ => (
-            "a number that ggml has not assigned",
-            "so the file is damaged or newer than this program",
-        ),
+    const AGAIN: &str = "quantize the original model again";
+    let removed = |name| format!("{name}, a layout that ggml removed in May 2023; {AGAIN}");
+    let repacked = |name| format!("{name}, a layout that is repacked at runtime now; {AGAIN}");
+    let private = |name| format!("{name} of ik_llama.cpp, which no other program reads; {AGAIN}");
+    let what = match id {
+        4 => removed("Q4_2"),
+        5 => removed("Q4_3"),
+        31 => repacked("Q4_0_4_4"),
+        32 => repacked("Q4_0_4_8"),
+        33 => repacked("Q4_0_8_8"),
+        36 => format!("either {}, or {}", repacked("IQ4_NL_4_4"), private("I2_S")),
+        37 => repacked("IQ4_NL_4_8"),
+        38 => repacked("IQ4_NL_8_8"),
+        97..=99 | 133..=158 | 202..=399 => private("a private type"),
+        _ => "which ggml has not assigned; the file is damaged or newer than this program".into(),
     };
-    format!("has the type {id}: {what}, {cure}")
+    format!("has the type {id}: {what}")
 }
 
-/// The fields wider than a byte in one block; `None` where their big-endian form is undefined.
-pub(crate) fn words(dtype: DType) -> Option<&'static [Range<usize>]> {
+/// Where the fields wider than a byte begin in a block, and their widths; `None` where their big-endian form is
+/// undefined.
+pub(crate) fn words(dtype: DType) -> Option<&'static [(usize, usize)]> {
     Some(match dtype {
         DType::I8 | DType::MXFP4 | DType::NVFP4 => &[],
-        DType::F16 | DType::BF16 | DType::I16 => &[0..2],
-        DType::F32 | DType::I32 => &[0..4],
-        DType::F64 | DType::I64 => &[0..8],
+        DType::F16 | DType::BF16 | DType::I16 => &[(0, 2)],
+        DType::F32 | DType::I32 => &[(0, 4)],
+        DType::F64 | DType::I64 => &[(0, 8)],
         // One scale in front.
-        DType::Q4_0 | DType::Q8_0 | DType::IQ4_NL | DType::Q1_0 | DType::Q2_0 => &[0..2],
+        DType::Q4_0 | DType::Q8_0 | DType::IQ4_NL | DType::Q1_0 | DType::Q2_0 => &[(0, 2)],
         // A scale and a minimum, or IQ4_XS's high scale bits, in front.
-        DType::Q4_1 | DType::Q4_K | DType::Q5_K | DType::IQ4_XS => &[0..2, 2..4],
+        DType::Q4_1 | DType::Q4_K | DType::Q5_K | DType::IQ4_XS => &[(0, 2), (2, 2)],
         // Scales at the end.
-        DType::Q2_K => &[80..82, 82..84],
-        DType::Q3_K => &[108..110],
-        DType::Q6_K => &[208..210],
-        DType::TQ1_0 => &[52..54],
-        DType::TQ2_0 => &[64..66],
+        DType::Q2_K => &[(80, 2), (82, 2)],
+        DType::Q3_K => &[(108, 2)],
+        DType::Q6_K => &[(208, 2)],
+        DType::TQ1_0 => &[(52, 2)],
+        DType::TQ2_0 => &[(64, 2)],
         _ => return None,
     })
 }
@@ -69,8 +57,8 @@ pub(crate) fn swap_blocks(dtype: DType, blocks: &mut [u8]) {
         return;
     }
     for block in blocks.chunks_exact_mut(dtype.block_bytes()) {
-        for word in words {
-            block[word.clone()].reverse();
+        for &(start, width) in words {
+            block[start..start + width].reverse();
         }
     }
 }
@@ -83,9 +71,9 @@ mod tests {
     fn words_lie_inside_their_block_and_do_not_overlap() {
         for &dtype in DType::ALL {
             let mut end = 0;
-            for word in words(dtype).unwrap_or(&[]) {
-                assert!(word.start >= end && word.end <= dtype.block_bytes(), "{dtype}");
-                end = word.end;
+            for &(start, width) in words(dtype).unwrap_or(&[]) {
+                assert!(start >= end && start + width <= dtype.block_bytes(), "{dtype}");
+                end = start + width;
             }
         }
     }
@@ -94,7 +82,8 @@ mod tests {
     fn plain_numbers_are_swapped_whole() {
         for &dtype in DType::ALL {
             if let (Some(words), 1) = (words(dtype), dtype.block_len()) {
-                assert_eq!(words.iter().map(|word| word.len()).sum::<usize>() % dtype.block_bytes(), 0, "{dtype}");
+                let swapped = words.iter().map(|&(_, width)| width).sum::<usize>();
+                assert!(swapped == dtype.block_bytes() || dtype.block_bytes() == 1, "{dtype}");
             }
         }
     }

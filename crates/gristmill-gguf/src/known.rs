@@ -4,10 +4,9 @@
 //! longer list would index past a shorter one. What belongs to one architecture (widths, heads) is checked by those
 //! who know architectures: a Mamba file rightly says that it has no attention heads.
 
-use gristmill_tensor::{Error, MetaArray, MetaValue, Metadata, Result, keys};
+use gristmill_tensor::{Error, MetaArray, MetaValue, Metadata, Result, TensorInfo, keys};
 
 use crate::FORMAT;
-use crate::read::Record;
 
 const TEXTS: &[&str] = &[
     keys::ARCHITECTURE,
@@ -38,7 +37,10 @@ const BOOLS: &[&str] =
 const MAX_BLOCKS: usize = 512;
 
 /// Refuses known keys of the wrong type and lists that do not agree.
-pub(crate) fn check(metadata: &Metadata, records: &[Record]) -> Result<()> {
+pub(crate) fn check<'a>(
+    metadata: &Metadata,
+    tensors: impl IntoIterator<Item = &'a TensorInfo>,
+) -> Result<()> {
     for key in TEXTS {
         metadata.get_str(key)?;
     }
@@ -55,10 +57,11 @@ pub(crate) fn check(metadata: &Metadata, records: &[Record]) -> Result<()> {
             return Err(malformed(metadata, format!("{key} is not between 1 and {MAX_BLOCKS}")));
         }
     }
-    vocabulary(metadata, records)
+    let embedding = tensors.into_iter().find(|info| info.name == "token_embd.weight");
+    vocabulary(metadata, embedding.map(|info| info.shape.rows()))
 }
 
-fn vocabulary(metadata: &Metadata, records: &[Record]) -> Result<()> {
+fn vocabulary(metadata: &Metadata, embedding_rows: Option<usize>) -> Result<()> {
     metadata.get_f32s(keys::TOKENIZER_SCORES)?;
     metadata.get_i32s(keys::TOKENIZER_TOKEN_TYPE)?;
     strings(metadata, keys::TOKENIZER_MERGES)?;
@@ -71,8 +74,7 @@ fn vocabulary(metadata: &Metadata, records: &[Record]) -> Result<()> {
         }
     }
     // Fewer tokens than rows are common (the embedding is padded) and harmless.
-    let embedding = records.iter().find(|record| record.info.name == "token_embd.weight");
-    match embedding.map(|record| record.info.shape.rows()) {
+    match embedding_rows {
         Some(rows) if tokens.len() > rows => Err(malformed(
             metadata,
             format!("{} tokens share token_embd.weight of {rows} rows", tokens.len()),
@@ -84,7 +86,9 @@ fn vocabulary(metadata: &Metadata, records: &[Record]) -> Result<()> {
 fn strings<'a>(metadata: &'a Metadata, key: &str) -> Result<Option<&'a MetaArray>> {
     match metadata.get(key) {
         None => Ok(None),
-        Some(MetaValue::Array(list @ (MetaArray::String(_) | MetaArray::Bytes(_)))) => Ok(Some(list)),
+        Some(MetaValue::Array(list @ (MetaArray::String(_) | MetaArray::Bytes(_)))) => {
+            Ok(Some(list))
+        }
         Some(other) => {
             let what = format!("{key} should be a list of strings but is {}", other.type_name());
             Err(malformed(metadata, what))

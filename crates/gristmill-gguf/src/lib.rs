@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A [`Reader`] holds the header and reads rows when they are asked for, through the
-//! [`Checkpoint`](gristmill_tensor::Checkpoint) trait that all of gristmill's readers share:
+//! [`Checkpoint`] trait that all of gristmill's readers share:
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -44,11 +44,12 @@
 //! is an [`Error`](gristmill_tensor::Error) that says where. Nothing is executed, and memory stays in proportion to
 //! the size of the header.
 //!
-//! Reading order: `read` (the header), `value` (metadata on disk), `known` (keys with a fixed meaning), `dtype` (type
+//! Reading order: `read` (the header), `input` (counts and strings of each version), `value` (metadata on disk), `known` (keys with a fixed meaning), `dtype` (type
 //! numbers that are refused, byte order), `reader`, `write`, `split`.
 #![forbid(unsafe_code)]
 
 mod dtype;
+mod input;
 mod known;
 mod read;
 mod reader;
@@ -72,6 +73,9 @@ const MAGIC: &[u8; 4] = b"GGUF";
 /// Where `general.alignment` does not say otherwise.
 const DEFAULT_ALIGNMENT: u64 = 32;
 
+/// ggml gives keys no limit of their own; this one is the specification's.
+const MAX_KEY_BYTES: u64 = 65_535;
+
 /// ggml's tensors have room for 64 bytes of name, a NUL among them.
 const MAX_NAME_BYTES: u64 = 63;
 
@@ -91,7 +95,11 @@ impl Format for Gguf {
         head.starts_with(MAGIC)
     }
 
-    fn open(&self, source: Arc<dyn ByteSource>, context: &OpenContext) -> Result<Box<dyn Checkpoint>> {
+    fn open(
+        &self,
+        source: Arc<dyn ByteSource>,
+        context: &OpenContext,
+    ) -> Result<Box<dyn Checkpoint>> {
         Ok(Box::new(Reader::new(source, &context.limits)?))
     }
 

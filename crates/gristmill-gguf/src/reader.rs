@@ -44,7 +44,8 @@ impl Reader {
     pub fn new(source: Arc<dyn ByteSource>, limits: &Limits) -> Result<Reader> {
         let header = Header::read(&*source, limits)?;
         // The header has checked that every tensor ends inside the file, so this sum does not overflow.
-        let starts = header.records.iter().map(|record| header.data_start + record.offset).collect();
+        let starts =
+            header.records.iter().map(|record| header.data_start + record.offset).collect();
         let infos = header.records.into_iter().map(|record| record.info).collect();
         let index = TensorIndex::new(infos).map_err(|name| {
             Error::malformed(source.name(), FORMAT, 0, format!("tensor {name} occurs twice"))

@@ -3,11 +3,18 @@
 //! Every shard is a complete GGUF file with its own data. The first carries the metadata of the model, and each says
 //! in three `split.*` keys which one it is (from 0), how many there are, and how many tensors they hold together.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use gristmill_tensor::{Checkpoint, Error, Result, ShardedCheckpoint, keys};
 
 use crate::FORMAT;
+
+/// The key that counts them has 16 bits.
+const MAX_SHARDS: usize = 65_535;
+
+/// How many missing shards are listed by name.
+const MAX_LISTED: usize = 8;
 
 /// The paths of all shards of the model that `path` is one of, in order; `None` when its name is not that of a shard.
 ///
@@ -30,7 +37,8 @@ pub fn shard_paths(path: &Path) -> Option<Vec<PathBuf>> {
 }
 
 fn five_digits(text: &str) -> Option<u32> {
-    (text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+    (text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())?
 }
 
 /// Joins the opened shards of one model, given in order. The `split.*` keys do not appear in the whole.
@@ -41,7 +49,14 @@ fn five_digits(text: &str) -> Option<u32> {
 pub fn join(parts: Vec<Box<dyn Checkpoint>>) -> Result<ShardedCheckpoint> {
     let Some(first) = parts.first() else { return Err(Error::missing("the model", "every shard")) };
     let name = first.name();
+    if parts.len() == 1 && !first.metadata().contains(keys::SPLIT_COUNT) {
+        // A whole model may be called 00001-of-00001 without having been split.
+        return ShardedCheckpoint::new(name, first.metadata().clone(), parts);
+    }
     let count = split_key(&**first, keys::SPLIT_COUNT)?;
+    if !(1..=MAX_SHARDS).contains(&count) {
+        return Err(malformed(&**first, format!("{} is {count}", keys::SPLIT_COUNT)));
+    }
     let mut numbers = Vec::with_capacity(parts.len());
     for part in &parts {
         let own_count = split_key(&**part, keys::SPLIT_COUNT)?;
@@ -68,7 +83,8 @@ pub fn join(parts: Vec<Box<dyn Checkpoint>>) -> Result<ShardedCheckpoint> {
     let promised = split_key(&**first, keys::SPLIT_TENSORS_COUNT)?;
     let found: usize = parts.iter().map(|part| part.tensors().len()).sum();
     if promised != found {
-        let what = format!("{} is {promised}, but the shards hold {found}", keys::SPLIT_TENSORS_COUNT);
+        let what =
+            format!("{} is {promised}, but the shards hold {found}", keys::SPLIT_TENSORS_COUNT);
         return Err(malformed(&**first, what));
     }
     let mut metadata = first.metadata().clone();
@@ -80,22 +96,33 @@ pub fn join(parts: Vec<Box<dyn Checkpoint>>) -> Result<ShardedCheckpoint> {
 
 fn split_key(part: &dyn Checkpoint, key: &str) -> Result<usize> {
     let value = part.metadata().get_usize(key)?;
-    value.ok_or_else(|| malformed(part, format!("a shard of a split model should have the key {key}")))
+    value.ok_or_else(|| {
+        malformed(part, format!("a shard of a split model should have the key {key}"))
+    })
 }
 
 /// Names the shards of `0..count` that are not among `numbers`, if any.
 fn missing_shards(name: &str, numbers: &[usize], count: usize) -> Option<Error> {
+    let present: HashSet<usize> = numbers.iter().copied().collect();
+    let missing: Vec<usize> = (0..count).filter(|number| !present.contains(number)).collect();
+    if missing.is_empty() {
+        return None;
+    }
     let paths = shard_paths(Path::new(name)).filter(|paths| paths.len() == count);
-    let missing: Vec<String> = (0..count)
-        .filter(|number| !numbers.contains(number))
-        .map(|number| match &paths {
+    let mut listed: Vec<String> = missing
+        .iter()
+        .take(MAX_LISTED)
+        .map(|&number| match &paths {
             Some(paths) => paths[number].display().to_string(),
             None => format!("shard {} of {count}", number + 1),
         })
         .collect();
-    (!missing.is_empty()).then(|| Error::Missing {
+    if missing.len() > listed.len() {
+        listed.push(format!("and {} more shards", missing.len() - listed.len()));
+    }
+    Some(Error::Missing {
         file: name.into(),
-        what: missing.join(", "),
+        what: listed.join(", "),
         hint: "; put all shards of the model into one folder".into(),
     })
 }

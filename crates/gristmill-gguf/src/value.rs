@@ -11,7 +11,7 @@
 
 use gristmill_tensor::{MetaArray, MetaValue, Result};
 
-use crate::read::Input;
+use crate::input::Input;
 
 const BOOL: u32 = 7;
 const STRING: u32 = 8;
@@ -108,7 +108,9 @@ numbers! {
 }
 
 fn unknown_type(input: &Input<'_>, at: u64, key: &str, id: u32) -> gristmill_tensor::Error {
-    input.cursor.malformed_at(at, format!("key {key} has the value type {id}, which does not exist"))
+    input
+        .cursor
+        .malformed_at(at, format!("key {key} has the value type {id}, which does not exist"))
 }
 
 fn read_bool(input: &mut Input<'_>, key: &str) -> Result<bool> {
@@ -116,9 +118,9 @@ fn read_bool(input: &mut Input<'_>, key: &str) -> Result<bool> {
     match input.cursor.u8()? {
         0 => Ok(false),
         1 => Ok(true),
-        byte => {
-            Err(input.cursor.malformed_at(at, format!("key {key} is a bool of value {byte}, not 0 or 1")))
-        }
+        byte => Err(input
+            .cursor
+            .malformed_at(at, format!("key {key} is a bool of value {byte}, not 0 or 1"))),
     }
 }
 

@@ -13,7 +13,7 @@ use gristmill_tensor::{
 };
 
 use crate::value::{write_len, write_string, write_u32};
-use crate::{FORMAT, MAGIC, MAX_DIMS, MAX_NAME_BYTES, read, value};
+use crate::{FORMAT, MAGIC, MAX_DIMS, MAX_KEY_BYTES, MAX_NAME_BYTES, input, known, read, value};
 
 /// A GGUF file that is being written.
 pub(crate) struct Sink {
@@ -34,6 +34,7 @@ struct Slot {
 impl Sink {
     /// Writes the header and reserves the place of every tensor.
     pub(crate) fn create(file: AtomicFile, header: &ModelHeader<'_>) -> Result<Sink> {
+        known::check(header.metadata, header.tensors)?;
         let target = file.target().display().to_string();
         let (bytes, slots, len) =
             layout(header).map_err(|what| Error::unsupported(target, FORMAT, what))?;
@@ -63,7 +64,8 @@ impl TensorSink for Sink {
         for slot in &self.slots {
             let written = slot.written.load(Ordering::Relaxed);
             if written < slot.len {
-                let what = format!("{} of {} bytes of tensor {}", slot.len - written, slot.len, slot.name);
+                let what =
+                    format!("{} of {} bytes of tensor {}", slot.len - written, slot.len, slot.name);
                 return Err(Error::missing(self.file.target().display().to_string(), what));
             }
         }
@@ -91,9 +93,7 @@ fn layout(header: &ModelHeader<'_>) -> std::result::Result<(Vec<u8>, Vec<Slot>, 
     let mut entries: Vec<(&str, &MetaValue)> = metadata.iter().collect();
     entries.sort_by_key(|(key, _)| *key != keys::ARCHITECTURE);
     for (key, entry) in entries {
-        if key.is_empty() || key.len() > 65_535 {
-            return Err(format!("a key of {} bytes", key.len()));
-        }
+        input::check_identifier(key, MAX_KEY_BYTES).map_err(|why| format!("key {key:?} {why}"))?;
         write_string(key.as_bytes(), &mut out);
         value::write(entry, &mut out);
     }
@@ -103,7 +103,12 @@ fn layout(header: &ModelHeader<'_>) -> std::result::Result<(Vec<u8>, Vec<Slot>, 
     for info in tensors {
         write_record(info, offset, &mut out);
         let len = info.n_bytes();
-        slots.push(Slot { name: info.name.clone(), start: offset, len, written: AtomicU64::new(0) });
+        slots.push(Slot {
+            name: info.name.clone(),
+            start: offset,
+            len,
+            written: AtomicU64::new(0),
+        });
         offset = offset
             .checked_add(len)
             .and_then(|end| end.checked_next_multiple_of(alignment))
@@ -117,17 +122,14 @@ fn layout(header: &ModelHeader<'_>) -> std::result::Result<(Vec<u8>, Vec<Slot>, 
     for slot in &mut slots {
         slot.start += data_start;
     }
-    let len = data_start.checked_add(offset).ok_or("the tensors together are larger than any file")?;
+    let len =
+        data_start.checked_add(offset).ok_or("the tensors together are larger than any file")?;
     Ok((out, slots, len))
 }
 
 fn check(info: &TensorInfo) -> std::result::Result<(), String> {
-    if info.name.is_empty() || info.name.len() as u64 > MAX_NAME_BYTES {
-        return Err(format!(
-            "has a name of {} bytes; GGUF allows 1 to {MAX_NAME_BYTES}",
-            info.name.len()
-        ));
-    }
+    input::check_identifier(&info.name, MAX_NAME_BYTES)
+        .map_err(|why| format!("has a name that {why}"))?;
     if info.shape.rank() > MAX_DIMS as usize {
         return Err(format!("has {} dimensions; GGUF allows {MAX_DIMS}", info.shape.rank()));
     }

@@ -369,6 +369,25 @@ impl<T> Tile<'_, T> {
         // SAFETY: no other tile covers these elements, and `self` is borrowed while the slice lives.
         unsafe { std::slice::from_raw_parts_mut(start, self.columns.len()) }
     }
+
+    /// A smaller tile inside this one, borrowed from it.
+    ///
+    /// # Panics
+    /// When the ranges, counted in the grid, reach outside this tile.
+    pub fn part(&mut self, rows: Range<usize>, columns: Range<usize>) -> Tile<'_, T> {
+        let inside = |part: &Range<usize>, whole: &Range<usize>| {
+            whole.start <= part.start && part.start <= part.end && part.end <= whole.end
+        };
+        assert!(inside(&rows, &self.rows) && inside(&columns, &self.columns), "a part of this tile");
+        Tile { start: self.start, row_len: self.row_len, rows, columns, borrow: PhantomData }
+    }
+
+    /// Where each row of the tile starts: its `n`-th row is at `pointer + n * stride`, and `columns().len()` elements
+    /// there may be written while the tile is borrowed.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only kernels with raw stores need it"))]
+    pub(crate) fn raw(&mut self) -> (*mut T, usize) {
+        (self.start.wrapping_add(self.rows.start * self.row_len + self.columns.start), self.row_len)
+    }
 }
 
 #[cfg(test)]

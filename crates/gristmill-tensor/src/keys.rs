@@ -13,7 +13,12 @@ macro_rules! keys {
 
 keys! {
     ARCHITECTURE = "general.architecture";
+    TYPE = "general.type";
     NAME = "general.name";
+    BASENAME = "general.basename";
+    SIZE_LABEL = "general.size_label";
+    FINETUNE = "general.finetune";
+    VERSION = "general.version";
     FILE_TYPE = "general.file_type";
     QUANTIZATION_VERSION = "general.quantization_version";
     ALIGNMENT = "general.alignment";

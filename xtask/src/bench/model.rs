@@ -24,15 +24,34 @@ struct LlamaShape {
 }
 
 const SHAPES: &[LlamaShape] = &[
-    LlamaShape { name: "llama-7b", n_vocab: 32000, n_embd: 4096, n_head: 32, n_head_kv: 32, n_layer: 32, n_ff: 11008 },
-    LlamaShape { name: "llama-1b", n_vocab: 32000, n_embd: 2048, n_head: 32, n_head_kv: 4, n_layer: 22, n_ff: 5632 },
+    LlamaShape {
+        name: "llama-7b",
+        n_vocab: 32000,
+        n_embd: 4096,
+        n_head: 32,
+        n_head_kv: 32,
+        n_layer: 32,
+        n_ff: 11008,
+    },
+    LlamaShape {
+        name: "llama-1b",
+        n_vocab: 32000,
+        n_embd: 2048,
+        n_head: 32,
+        n_head_kv: 4,
+        n_layer: 22,
+        n_ff: 5632,
+    },
 ];
 
 /// `model SHAPE TYPE OUT`.
 pub(crate) fn run(arguments: &[String]) -> Result {
     let [shape, dtype, out] = arguments else {
         let names: Vec<&str> = SHAPES.iter().map(|shape| shape.name).collect();
-        return Err(format!("usage: cargo xtask bench model {{{}}} TYPE OUT.gguf", names.join("|")));
+        return Err(format!(
+            "usage: cargo xtask bench model {{{}}} TYPE OUT.gguf",
+            names.join("|")
+        ));
     };
     let shape = SHAPES
         .iter()
@@ -66,7 +85,8 @@ fn write(shape: &LlamaShape, dtype: DType, out: &Path) -> gristmill_tensor::Resu
 fn tensors(shape: &LlamaShape, dtype: DType) -> Vec<TensorInfo> {
     let LlamaShape { n_vocab, n_embd, n_head, n_head_kv, n_layer, n_ff, .. } = *shape;
     let n_kv = n_embd / n_head * n_head_kv;
-    let matrix = |name: String, n_out: usize, n_in: usize| TensorInfo::new(name, dtype, [n_out, n_in]);
+    let matrix =
+        |name: String, n_out: usize, n_in: usize| TensorInfo::new(name, dtype, [n_out, n_in]);
     let norm = |name: String| TensorInfo::new(name, DType::F32, [n_embd]);
     let mut list = vec![matrix("token_embd.weight".into(), n_vocab, n_embd)];
     for il in 0..n_layer {
@@ -140,7 +160,9 @@ impl Noise {
 
     fn fill(&mut self, dtype: DType, slab: &mut [u8]) {
         match dtype {
-            DType::F32 => slab.chunks_exact_mut(4).for_each(|v| v.copy_from_slice(&1f32.to_le_bytes())),
+            DType::F32 => {
+                slab.chunks_exact_mut(4).for_each(|v| v.copy_from_slice(&1f32.to_le_bytes()))
+            }
             DType::F16 => self.weights.fill(slab),
             DType::BF16 => {
                 self.weights.fill(slab);

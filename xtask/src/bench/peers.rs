@@ -38,7 +38,10 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     }
     run_command(&mut cargo(&["build", "--release", "--package", "gristmill-cli"]))?;
     let ours = root().join("target/release/gristmill");
-    println!("{} rounds, {} threads, {} prompt tokens, {} generated", settings.rounds, settings.n_threads, settings.n_prompt, settings.n_gen);
+    println!(
+        "{} rounds, {} threads, {} prompt tokens, {} generated",
+        settings.rounds, settings.n_threads, settings.n_prompt, settings.n_gen
+    );
     println!("| model | work | ours t/s | peer | theirs t/s | ratio (quartiles) |");
     println!("|---|---|---|---|---|---|");
     for model in &settings.models {
@@ -102,13 +105,19 @@ fn llama_cpp() -> Result<PathBuf> {
     let package = "llama-cpp-python";
     let pip = ["-m", "pip", "download", "--no-deps", "--no-binary", package, package];
     run_command(Command::new("python3").args(pip).current_dir(&folder))?;
-    let archive = find(&folder, |name| name.starts_with("llama_cpp_python") && name.ends_with(".tar.gz"))?;
+    let archive =
+        find(&folder, |name| name.starts_with("llama_cpp_python") && name.ends_with(".tar.gz"))?;
     run_command(Command::new("tar").arg("xzf").arg(&archive).current_dir(&folder))?;
-    let source = find(&folder, |name| name.starts_with("llama_cpp_python") && !name.ends_with(".gz"))?;
+    let source =
+        find(&folder, |name| name.starts_with("llama_cpp_python") && !name.ends_with(".gz"))?;
     let mut configure = Command::new("cmake");
     configure.arg("-S").arg(source.join("vendor/llama.cpp")).arg("-B").arg(folder.join("build"));
     configure.args(["-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DLLAMA_CURL=OFF"]);
-    configure.args(["-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_SERVER=OFF"]);
+    configure.args([
+        "-DLLAMA_BUILD_TESTS=OFF",
+        "-DLLAMA_BUILD_EXAMPLES=OFF",
+        "-DLLAMA_BUILD_SERVER=OFF",
+    ]);
     run_command(&mut configure)?;
     let mut build = Command::new("cmake");
     build.arg("--build").arg(folder.join("build")).args(["--parallel", "2", "--target"]);
@@ -126,7 +135,8 @@ fn find(folder: &Path, matches: impl Fn(&str) -> bool) -> Result<PathBuf> {
 }
 
 fn measure_ours(program: &Path, model: &Path, settings: &Settings) -> Result<Speed> {
-    let prompt: Vec<String> = (0..settings.n_prompt).map(|i| (300 + i % 20000).to_string()).collect();
+    let prompt: Vec<String> =
+        (0..settings.n_prompt).map(|i| (300 + i % 20000).to_string()).collect();
     let n_ctx = settings.n_prompt + settings.n_gen + 8;
     let mut command = Command::new(program);
     command.arg("run").arg(model).args(["--json", "--quiet", "--ignore-eos", "--temp", "0"]);
@@ -147,16 +157,24 @@ fn measure_llama_bench(folder: &Path, model: &Path, settings: &Settings) -> Resu
     command.arg("-m").arg(model).args(["-o", "json", "-r", "1"]);
     command.args(["-p", &settings.n_prompt.to_string(), "-n", &settings.n_gen.to_string()]);
     command.args(["-t", &settings.n_threads.to_string()]);
-    let result: Value = serde_json::from_str(&output(&mut command)?).map_err(|error| error.to_string())?;
+    let result: Value =
+        serde_json::from_str(&output(&mut command)?).map_err(|error| error.to_string())?;
     let rate = |key: &str| {
         let rows = result.as_array().into_iter().flatten();
         let row = rows.into_iter().find(|row| row[key].as_u64().is_some_and(|n| n > 0));
-        row.and_then(|row| row["avg_ts"].as_f64()).ok_or_else(|| format!("llama-bench tells no {key}"))
+        row.and_then(|row| row["avg_ts"].as_f64())
+            .ok_or_else(|| format!("llama-bench tells no {key}"))
     };
     Ok(Speed { prefill: rate("n_prompt")?, decode: rate("n_gen")? })
 }
 
-fn report(model: &Path, peer: &str, work: &str, rounds: &[(Speed, Speed)], of: impl Fn(&Speed) -> f64) {
+fn report(
+    model: &Path,
+    peer: &str,
+    work: &str,
+    rounds: &[(Speed, Speed)],
+    of: impl Fn(&Speed) -> f64,
+) {
     let sorted = |values: Vec<f64>| {
         let mut values = values;
         values.sort_by(f64::total_cmp);

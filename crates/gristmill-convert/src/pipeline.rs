@@ -1,0 +1,203 @@
+//! The work: rows are read, converted and written by several workers at once, each with a slab of its own.
+//!
+//! ```text
+//!            ┌─ worker ─ read ─▶ f32 ─▶ quantize ─▶ write ─┐
+//! slabs ─────┼─ worker ─ read ─▶ f32 ─▶ quantize ─▶ write ─┼──▶ events, to the calling thread
+//!            └─ worker ─ read ──────────────────▶ write ─┘          (same type: bytes are copied)
+//! ```
+//!
+//! Workers take slabs in the order of the file. After a failure no further slab is begun but every earlier one is
+//! completed, and of several failures the one that stands first in the file is reported: always the same one.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use gristmill_quant::{Codec, check_finite, overflows_f16};
+use gristmill_tensor::{
+    AtomicFile, Checkpoint, DType, Format, ModelHeader, TensorInfo, TensorSink,
+};
+
+use crate::plan::{Plan, PlannedTensor};
+use crate::slab::{Slab, Slabs};
+use crate::{ConvertOptions, Error, Event, Report, Result};
+
+/// Converts `source` into a new file of `format` at `output`. When `output` is a folder, the file is put into it under
+/// the name that [`Plan::file_name`] gives.
+///
+/// `source` answers in the house's names: a GGUF file, or any other checkpoint behind a
+/// [`Canonical`](crate::Canonical). It should read from files, not from a memory map, or what was read stays
+/// resident. `progress` runs on the calling thread and may stop the work.
+///
+/// The bytes written depend on neither [`threads`](ConvertOptions::threads) nor [`memory`](ConvertOptions::memory).
+///
+/// # Errors
+/// Whatever [`Plan::new`] refuses; [`Error::NotFinite`] and [`Error::Overflow`] for weights that the wanted type
+/// cannot hold; [`Error::File`] for files, and when `progress` stops the work. The output then does not exist.
+pub fn convert(
+    source: &dyn Checkpoint,
+    format: &dyn Format,
+    output: &Path,
+    options: &ConvertOptions,
+    progress: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+) -> Result<Report> {
+    let plan = Plan::new(source, options)?;
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let slabs = Slabs::cut(&plan.tensors, options.memory, threads)?;
+    let output = match output.is_dir() {
+        true => output.join(plan.file_name()),
+        false => output.to_path_buf(),
+    };
+    let file = AtomicFile::create(&output, options.force)?;
+    if progress(Event::Planned(&plan)).is_break() {
+        return Err(gristmill_tensor::Error::Interrupted.into());
+    }
+
+    let targets: Vec<TensorInfo> = plan.targets().cloned().collect();
+    let header = ModelHeader { metadata: &plan.metadata, tensors: &targets };
+    let sink = format.create(file, &header)?;
+    let job = Job { source, sink: &*sink, plan: &plan, slabs: &slabs.slabs };
+    job.run(slabs.workers, progress)?;
+    sink.finish()?;
+    Ok(Report::new(plan, output))
+}
+
+struct Job<'a> {
+    source: &'a dyn Checkpoint,
+    sink: &'a dyn TensorSink,
+    plan: &'a Plan,
+    slabs: &'a [Slab],
+}
+
+impl Job<'_> {
+    fn run(
+        &self,
+        workers: usize,
+        progress: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build()?;
+        let next = AtomicUsize::new(0);
+        let stop = AtomicBool::new(false);
+        let (sender, results) = mpsc::channel();
+        let mut failure: Option<(usize, Error)> = None;
+        let mut interrupted = false;
+        pool.in_place_scope(|scope| {
+            for _ in 0..workers {
+                let sender = sender.clone();
+                scope.spawn(|_| self.work(&next, &stop, sender));
+            }
+            drop(sender);
+            let total = self.plan.bytes_out();
+            let mut written = 0;
+            for (number, result) in results {
+                match result {
+                    Ok(bytes) => {
+                        written += bytes;
+                        let tensor = &self.plan.tensors[self.slabs[number].tensor].target;
+                        interrupted |= !interrupted
+                            && progress(Event::Written { tensor, written, total }).is_break();
+                    }
+                    Err(error) if failure.as_ref().is_none_or(|(first, _)| number < *first) => {
+                        failure = Some((number, error));
+                    }
+                    Err(_) => {}
+                }
+                if interrupted {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+        match failure {
+            Some((_, error)) => Err(error),
+            None if interrupted => Err(gristmill_tensor::Error::Interrupted.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// One worker: slab after slab, until there are no more or somebody failed.
+    fn work(
+        &self,
+        next: &AtomicUsize,
+        stop: &AtomicBool,
+        results: mpsc::Sender<(usize, Result<u64>)>,
+    ) {
+        let mut buffers = Buffers::default();
+        while !stop.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(slab) = self.slabs.get(number) else { return };
+            let result = self.slab(slab, &mut buffers);
+            if result.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            // The receiver outlives the workers; should it not, nobody wants the result.
+            let _ = results.send((number, result));
+        }
+    }
+
+    /// Converts one slab; gives the bytes written.
+    fn slab(&self, slab: &Slab, buffers: &mut Buffers) -> Result<u64> {
+        let tensor = &self.plan.tensors[slab.tensor];
+        let offset = slab.rows.start as u64 * tensor.target.row_bytes() as u64;
+        let stored = self.source.read(&tensor.source.name, slab.rows.clone())?;
+        let converted: &[u8] = if tensor.is_copy() {
+            &stored
+        } else {
+            buffers.convert(tensor, slab.rows.start, &stored)?
+        };
+        self.sink.write(slab.tensor, offset, converted)?;
+        Ok(converted.len() as u64)
+    }
+}
+
+/// A worker's memory, used for slab after slab.
+#[derive(Default)]
+struct Buffers {
+    floats: Vec<f32>,
+    target: Vec<u8>,
+}
+
+impl Buffers {
+    /// The rows `stored`, of which the first is number `first_row` of the tensor, in the tensor's new type.
+    fn convert(&mut self, tensor: &PlannedTensor, first_row: usize, stored: &[u8]) -> Result<&[u8]> {
+        let row_len = tensor.source.shape.row_len();
+        let rows = stored.len() / tensor.source.row_bytes().max(1);
+        let (from, to) = (codec(tensor.source.dtype), codec(tensor.target.dtype));
+        self.floats.resize(rows * row_len, 0.0);
+        (from.dequantize)(stored, &mut self.floats);
+        check(tensor, first_row, &self.floats)?;
+        self.target.resize(rows * tensor.target.row_bytes(), 0);
+        let quantize = to.quantize.expect("the plan has only types that can be written");
+        quantize(&self.floats, &mut self.target);
+        Ok(&self.target)
+    }
+}
+
+/// Refuses values that the target type cannot hold, naming the first one.
+fn check(tensor: &PlannedTensor, first_row: usize, values: &[f32]) -> Result<()> {
+    let TensorInfo { name, dtype: target, shape } = &tensor.target;
+    let place = |index: usize| (first_row + index / shape.row_len(), index % shape.row_len());
+    if target.is_quantized() {
+        if let Some(index) = check_finite(values) {
+            let ((row, column), value) = (place(index), values[index]);
+            let (tensor, target) = (name.clone(), *target);
+            return Err(Error::NotFinite { tensor, row, column, value, target });
+        }
+    }
+    // Every block type has scales of half precision.
+    if target.is_quantized() || *target == DType::F16 {
+        if let Some(index) = overflows_f16(values) {
+            let ((row, column), value) = (place(index), values[index]);
+            let (tensor, target) = (name.clone(), *target);
+            return Err(Error::Overflow { tensor, row, column, value, target });
+        }
+    }
+    Ok(())
+}
+
+fn codec(dtype: DType) -> &'static Codec {
+    gristmill_quant::codec(dtype).expect("the plan has only types with a codec")
+}

@@ -1,0 +1,168 @@
+//! Normalization of rows: layer norm (Ba et al., 2016) and RMS norm (Zhang & Sennrich, 2019).
+//!
+//! Sums run in 64 lanes and are joined in double precision, so their error does not grow with the width.
+
+use crate::Team;
+use crate::elementwise::{for_rows, padded};
+use crate::level::vector::{Kernel, LANES, Vector, dispatch};
+
+/// `out = x / sqrt(mean(x²) + eps) * weight`, row by row; a row has as many elements as `weight`.
+///
+/// # Panics
+/// When `x` and `out` differ in length or are not whole rows.
+pub fn rms_norm(team: &Team, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    rows(team, x, out, Norm { weight, bias: None, eps, centered: false });
+}
+
+/// `out = (x - mean(x)) / sqrt(var(x) + eps) * weight (+ bias)`, row by row; a row has as many elements as `weight`.
+///
+/// # Panics
+/// As [`rms_norm`], and when `bias` is not as long as `weight`.
+pub fn layer_norm(team: &Team, x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, out: &mut [f32]) {
+    assert!(bias.is_none_or(|bias| bias.len() == weight.len()), "weight and bias of one length");
+    rows(team, x, out, Norm { weight, bias, eps, centered: true });
+}
+
+#[derive(Clone, Copy)]
+struct Norm<'a> {
+    weight: &'a [f32],
+    bias: Option<&'a [f32]>,
+    eps: f32,
+    /// Whether the mean is subtracted first, which is the difference between the two norms.
+    centered: bool,
+}
+
+fn rows(team: &Team, x: &[f32], out: &mut [f32], norm: Norm<'_>) {
+    let width = norm.weight.len();
+    assert!(width > 0 && x.len() == out.len() && x.len().is_multiple_of(width), "whole rows");
+    for_rows(team, out, width, &|first, out| {
+        let x = &x[first * width..][..out.len()];
+        dispatch(Rows { x, out, norm });
+    });
+}
+
+struct Rows<'a> {
+    x: &'a [f32],
+    out: &'a mut [f32],
+    norm: Norm<'a>,
+}
+
+impl Kernel for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let width = self.norm.weight.len();
+        for (x, out) in self.x.chunks_exact(width).zip(self.out.chunks_exact_mut(width)) {
+            row::<V>(x, out, self.norm);
+        }
+    }
+}
+
+#[inline(always)]
+fn row<V: Vector>(x: &[f32], out: &mut [f32], norm: Norm<'_>) {
+    let n = x.len() as f64;
+    let mean = if norm.centered { (sum::<V, false>(x, 0.0) / n) as f32 } else { 0.0 };
+    let variance = sum::<V, true>(x, mean) / n;
+    let factor = (1.0 / (variance + f64::from(norm.eps)).sqrt()) as f32;
+
+    let (mean, factor) = (V::splat(mean), V::splat(factor));
+    let normalized = |x: &[f32; LANES], weight: &[f32; LANES]| (V::load(x) - mean) * factor * V::load(weight);
+    let (x, x_rest) = x.as_chunks::<LANES>();
+    let (out, out_rest) = out.as_chunks_mut::<LANES>();
+    let (weight, weight_rest) = norm.weight.as_chunks::<LANES>();
+    let tail = normalized(&padded(x_rest), &padded(weight_rest));
+    if let Some(bias) = norm.bias {
+        let (bias, bias_rest) = bias.as_chunks::<LANES>();
+        for (((out, x), weight), bias) in out.iter_mut().zip(x).zip(weight).zip(bias) {
+            (normalized(x, weight) + V::load(bias)).store(out);
+        }
+        let tail = (tail + V::load(&padded(bias_rest))).to_array();
+        out_rest.copy_from_slice(&tail[..out_rest.len()]);
+    } else {
+        for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+            normalized(x, weight).store(out);
+        }
+        out_rest.copy_from_slice(&tail.to_array()[..out_rest.len()]);
+    }
+}
+
+/// `Σ (x - shift)`, or of its square.
+#[inline(always)]
+fn sum<V: Vector, const SQUARED: bool>(x: &[f32], shift: f32) -> f64 {
+    const UNROLLED: usize = 4;
+    let (shift_lanes, mut sums) = (V::splat(shift), [V::splat(0.0); UNROLLED]);
+    let (whole, rest) = x.as_chunks::<LANES>();
+    let (groups, singles) = whole.as_chunks::<UNROLLED>();
+    let add = |sum: V, x: &[f32; LANES]| {
+        let x = V::load(x) - shift_lanes;
+        if SQUARED { x.mul_add(x, sum) } else { sum + x }
+    };
+    for group in groups {
+        for i in 0..UNROLLED {
+            sums[i] = add(sums[i], &group[i]);
+        }
+    }
+    for single in singles {
+        sums[0] = add(sums[0], single);
+    }
+    let mut total = 0.0;
+    for i in 0..LANES {
+        for sum in sums {
+            total += f64::from(sum.to_array()[i]);
+        }
+    }
+    for &x in rest {
+        let x = f64::from(x - shift);
+        total += if SQUARED { x * x } else { x };
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(n: usize, offset: f32) -> Vec<f32> {
+        (0..n).map(|i| ((i * 7919 + 13) % 1009) as f32 / 504.5 - 1.0 + offset).collect()
+    }
+
+    /// The two norms by their formulas in double precision.
+    fn reference(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, centered: bool) -> Vec<f64> {
+        let mut out = Vec::new();
+        for x in x.chunks(weight.len()) {
+            let n = x.len() as f64;
+            let mean = if centered { x.iter().map(|&x| f64::from(x)).sum::<f64>() / n } else { 0.0 };
+            let variance = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
+            for (i, &x) in x.iter().enumerate() {
+                let y = (f64::from(x) - mean) / (variance + f64::from(eps)).sqrt() * f64::from(weight[i]);
+                out.push(y + bias.map_or(0.0, |bias| f64::from(bias[i])));
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn both_norms_agree_with_double_precision() {
+        let team = Team::new(2);
+        for (n_rows, width) in [(1, 1), (1, 7), (3, 16), (2, 100), (5, 576), (40, 1024)] {
+            for offset in [0.0, 5.0] {
+                let x = values(n_rows * width, offset);
+                let (weight, bias) = (values(width, 1.5), values(width, 0.0));
+                let mut out = vec![0.0; x.len()];
+                let check = |out: &[f32], expected: Vec<f64>| {
+                    for (y, expected) in out.iter().zip(expected) {
+                        let error = (f64::from(*y) - expected).abs();
+                        assert!(error < 4e-6 * expected.abs().max(1.0), "{y} is not {expected}");
+                    }
+                };
+                rms_norm(&team, &x, &weight, 1e-5, &mut out);
+                check(&out, reference(&x, &weight, None, 1e-5, false));
+                for bias in [None, Some(&bias[..])] {
+                    layer_norm(&team, &x, &weight, bias, 1e-5, &mut out);
+                    check(&out, reference(&x, &weight, bias, 1e-5, true));
+                }
+            }
+        }
+    }
+}

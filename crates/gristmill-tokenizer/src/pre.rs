@@ -1,0 +1,232 @@
+//! Pre-tokenizers: how byte-level vocabularies cut text into words before merging.
+//!
+//! A tokenizer.json spells its pre-tokenizer out; GGUF has only a name, `tokenizer.ggml.pre`, whose meaning is a table
+//! in llama.cpp. This module knows that table by the *structure* of the pre-tokenizer, so a fine-tune with one more
+//! token is still recognized (llama.cpp's converter compares hashes of a probe text instead). The patterns are those of
+//! the models' own tokenizer.json where these are known, of llama.cpp elsewhere.
+
+use serde_json::Value;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::punctuation::Punctuation;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{PreTokenizerWrapper, SplitDelimiterBehavior};
+
+use crate::pre_table::FAMILIES;
+
+/// GPT-2's pattern, which Hugging Face's ByteLevel has built in.
+pub(crate) const GPT2: &str =
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+
+/// One cut of the text; each works on what the one before left.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Step<S = &'static str> {
+    /// Every match of the pattern is a word, and so is what lies between.
+    Split(S),
+    /// GPT-2's pattern, then bytes to characters. Other steps leave that to the end.
+    Gpt2,
+    /// Numbers apart from other text, or every digit by itself.
+    Digits { individual: bool },
+    /// Runs of punctuation.
+    Punctuation,
+}
+
+/// One pre-tokenizer that GGUF has a name for.
+#[derive(Debug)]
+pub(crate) struct Family {
+    /// The name written into new files; the others mean the same.
+    pub(crate) names: &'static [&'static str],
+    pub(crate) steps: &'static [Step],
+    /// A word that is in the vocabulary is not built by merges.
+    pub(crate) ignore_merges: bool,
+    /// The models of this family normalize text to NFC first.
+    pub(crate) nfc: bool,
+    /// BOS is added unless the file says otherwise.
+    pub(crate) add_bos: bool,
+}
+
+impl Family {
+    /// The name written into new files.
+    pub(crate) fn name(&self) -> &'static str {
+        self.names[0]
+    }
+
+    /// The family that `tokenizer.ggml.pre` calls by this name.
+    pub(crate) fn by_name(name: &str) -> Option<&'static Family> {
+        FAMILIES.iter().find(|family| family.names.contains(&name))
+    }
+
+    /// Every name that is known, for messages.
+    pub(crate) fn names() -> String {
+        let names: Vec<&str> =
+            FAMILIES.iter().flat_map(|family| family.names.iter().copied()).collect();
+        names.join(", ")
+    }
+
+    /// The family with exactly this behavior, or the nearest one with the same cuts.
+    pub(crate) fn matching(
+        steps: &[Step<String>],
+        ignore_merges: bool,
+        nfc: bool,
+    ) -> (Option<&'static Family>, bool) {
+        let alike = |family: &&Family| {
+            family.steps.len() == steps.len()
+                && family.steps.iter().zip(steps).all(|(ours, theirs)| ours.equals(theirs))
+        };
+        let exact = FAMILIES
+            .iter()
+            .filter(alike)
+            .find(|family| family.ignore_merges == ignore_merges && family.nfc == nfc);
+        match exact {
+            Some(family) => (Some(family), true),
+            None => (FAMILIES.iter().find(alike), false),
+        }
+    }
+
+    /// The pre-tokenizer of this family.
+    pub(crate) fn pre_tokenizer(&self) -> tokenizers::Result<PreTokenizerWrapper> {
+        let mut parts = Vec::with_capacity(self.steps.len() + 1);
+        for step in self.steps {
+            parts.push(match *step {
+                Step::Split(pattern) => {
+                    let pattern = SplitPattern::Regex(pattern.to_owned());
+                    Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?.into()
+                }
+                Step::Gpt2 => ByteLevel::new(false, true, true).into(),
+                Step::Digits { individual } => Digits::new(individual).into(),
+                Step::Punctuation => Punctuation::new(SplitDelimiterBehavior::Contiguous).into(),
+            });
+        }
+        if !self.steps.contains(&Step::Gpt2) {
+            parts.push(ByteLevel::new(false, true, false).into());
+        }
+        Ok(Sequence::new(parts).into())
+    }
+}
+
+impl Step {
+    fn equals(&self, other: &Step<String>) -> bool {
+        match (self, other) {
+            (Step::Split(ours), Step::Split(theirs)) => ours == theirs,
+            (Step::Gpt2, Step::Gpt2) | (Step::Punctuation, Step::Punctuation) => true,
+            (Step::Digits { individual: ours }, Step::Digits { individual: theirs }) => {
+                ours == theirs
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The steps of the `pre_tokenizer` of a tokenizer.json; `None` when it does something that no family does.
+pub(crate) fn steps_of(pre_tokenizer: &Value) -> Option<Vec<Step<String>>> {
+    let mut parts = Vec::new();
+    flatten(pre_tokenizer, &mut parts);
+    let mut steps = Vec::new();
+    let mut byte_level = false;
+    for part in parts {
+        match part.get("type")?.as_str()? {
+            "ByteLevel" => {
+                if flag(part, "add_prefix_space", true) || byte_level {
+                    return None;
+                }
+                byte_level = true;
+                if flag(part, "use_regex", true) {
+                    steps.push(Step::Gpt2);
+                }
+            }
+            "Digits" => {
+                steps.push(Step::Digits { individual: flag(part, "individual_digits", false) });
+            }
+            "Punctuation" if part.get("behavior")?.as_str()? == "Contiguous" => {
+                steps.push(Step::Punctuation);
+            }
+            "Split" => steps.push(split(part)?),
+            _ => return None,
+        }
+    }
+    // A spelled-out GPT-2 pattern just before the bytes is the built-in one.
+    if let Some(last) = steps.last_mut()
+        && *last == Step::Split(GPT2.to_owned())
+    {
+        *last = Step::Gpt2;
+    }
+    byte_level.then_some(steps)
+}
+
+/// Whether a `ByteLevel` stands anywhere in this part of a tokenizer.json.
+pub(crate) fn has_byte_level(part: &Value) -> bool {
+    let mut parts = Vec::new();
+    flatten(part, &mut parts);
+    parts.iter().any(|part| part.get("type").and_then(Value::as_str) == Some("ByteLevel"))
+}
+
+/// The parts of nested sequences, in order.
+pub(crate) fn flatten<'a>(part: &'a Value, parts: &mut Vec<&'a Value>) {
+    let lists = ["pretokenizers", "normalizers", "decoders", "processors"];
+    match lists.iter().find_map(|list| part.get(list)?.as_array()) {
+        Some(list) => list.iter().for_each(|part| flatten(part, parts)),
+        None if part.is_null() => {}
+        None => parts.push(part),
+    }
+}
+
+fn flag(part: &Value, key: &str, default: bool) -> bool {
+    part.get(key).and_then(Value::as_bool).unwrap_or(default)
+}
+
+/// A split whose matches and gaps are both kept; tiktoken's conversions keep only the matches of patterns that leave no
+/// gap, which is the same.
+fn split(part: &Value) -> Option<Step<String>> {
+    let invert = flag(part, "invert", false);
+    match (part.get("behavior")?.as_str()?, invert) {
+        ("Isolated", _) | ("Removed", true) => {}
+        _ => return None,
+    }
+    let pattern = part.get("pattern")?.get("Regex")?.as_str()?;
+    Some(match pattern {
+        r"\p{N}" => Step::Digits { individual: true },
+        r"\p{N}+" => Step::Digits { individual: false },
+        _ => Step::Split(pattern.to_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_family_builds_and_is_found_again_by_its_structure() {
+        for family in FAMILIES {
+            let json = serde_json::to_value(family.pre_tokenizer().unwrap()).unwrap();
+            let steps = steps_of(&json).expect(family.name());
+            let (found, exact) = Family::matching(&steps, family.ignore_merges, family.nfc);
+            assert!(exact);
+            assert_eq!(found.map(Family::name), Some(family.name()));
+        }
+    }
+
+    #[test]
+    fn no_name_means_two_families() {
+        let mut names: Vec<&str> = FAMILIES.iter().flat_map(|family| family.names).copied().collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn a_prefixed_space_belongs_to_no_family() {
+        let json = json!({"type": "ByteLevel", "add_prefix_space": true, "use_regex": true});
+        assert_eq!(steps_of(&json), None);
+    }
+
+    #[test]
+    fn other_flags_fall_back_to_the_same_cuts() {
+        let json = json!({"type": "ByteLevel", "add_prefix_space": false, "use_regex": true});
+        let (family, exact) = Family::matching(&steps_of(&json).unwrap(), true, false);
+        assert_eq!(family.map(Family::name), Some("gpt-2"));
+        assert!(!exact);
+    }
+}
