@@ -62,7 +62,7 @@ pub fn find(name: &str) -> Option<&'static dyn Architecture> {
 ///
 /// # Errors
 /// [`Error::MissingKey`], [`Error::UnknownArchitecture`].
-pub fn from_metadata(metadata: &Metadata) -> Result<&'static dyn Architecture> {
+pub fn architecture_of(metadata: &Metadata) -> Result<&'static dyn Architecture> {
     let file = metadata.origin();
     let name = metadata.get_str(keys::ARCHITECTURE)?.ok_or_else(|| Error::MissingKey {
         file: file.into(),
@@ -101,7 +101,9 @@ pub fn from_config(config: &Value, file: &str) -> Result<&'static dyn Architectu
         file: file.into(),
         found: match (model_type, class) {
             (None, None) => "a configuration without model_type".into(),
-            (model_type, class) => format!("{}", json!({ "model_type": model_type, "class": class })),
+            (model_type, class) => {
+                format!("{}", json!({ "model_type": model_type, "class": class }))
+            }
         },
         known: list(ARCHITECTURES.iter().flat_map(|arch| arch.model_types()).copied()),
     })
@@ -139,7 +141,10 @@ mod tests {
         assert_eq!(name_of(&json!({ "model_type": "mistral", "architectures": ["X"] })), "llama");
         assert_eq!(name_of(&json!({ "architectures": ["GPTJForCausalLM"] })), "gptj");
         assert_eq!(name_of(&json!({ "architectures": ["LLaMAForCausalLM"] })), "llama");
-        assert_eq!(name_of(&json!({ "model_type": "", "architectures": ["MPTForCausalLM"] })), "mpt");
+        assert_eq!(
+            name_of(&json!({ "model_type": "", "architectures": ["MPTForCausalLM"] })),
+            "mpt"
+        );
         assert_eq!(name_of(&json!({ "dim": 8, "n_layers": 1, "n_heads": 2 })), "llama");
     }
 
@@ -155,7 +160,8 @@ mod tests {
 
     #[test]
     fn weights_quantized_by_others_are_refused_with_a_cure() {
-        let config = json!({ "model_type": "llama", "quantization_config": { "quant_method": "gptq" } });
+        let config =
+            json!({ "model_type": "llama", "quantization_config": { "quant_method": "gptq" } });
         let message = from_config(&config, "config.json").err().unwrap().to_string();
         assert!(message.contains("gptq") && message.contains("unquantized"), "{message}");
     }

@@ -76,7 +76,8 @@ impl RopeScaling {
                 };
                 let low = pair_of(beta_fast).floor().max(0.0);
                 let high = pair_of(beta_slow).ceil().min(n_rot as f64 - 1.0);
-                let stretched = |i: usize| ((i as f64 - low) / (high - low).max(0.001)).clamp(0.0, 1.0);
+                let stretched =
+                    |i: usize| ((i as f64 - low) / (high - low).max(0.001)).clamp(0.0, 1.0);
                 plain
                     .enumerate()
                     .map(|(i, frequency)| {
@@ -103,6 +104,12 @@ fn key(part: &str) -> String {
     format!("rope_parameters.{part}|rope_scaling.{part}")
 }
 
+/// The context before stretching, which some configurations tell at the top.
+fn original_context() -> String {
+    let part = "original_max_position_embeddings";
+    format!("{}|{part}", key(part))
+}
+
 /// Which scaling a configuration asks for; `"default"` when none.
 fn kind<'a>(config: &Config<'a>) -> Result<&'a str> {
     let kind = config.text(&format!("{}|{}", key("rope_type"), key("type")))?;
@@ -124,7 +131,7 @@ pub(crate) fn configure(config: &Config<'_>, arch: &str, metadata: &mut Metadata
             set(keys::ROPE_SCALING_FACTOR, factor);
         }
         "yarn" => {
-            let original = config.count(&key("original_max_position_embeddings"))?;
+            let original = config.count(&original_context())?;
             let n_ctx = config.needed_count("max_position_embeddings")?;
             let n_ctx_orig = original.unwrap_or(n_ctx);
             let factor = factor.unwrap_or(n_ctx as f32 / n_ctx_orig.max(1) as f32);
@@ -160,7 +167,10 @@ fn yarn_attention_factor(config: &Config<'_>, factor: f64) -> Result<f64> {
         return Ok(given.into());
     }
     let magnitude = |part: &str| -> Result<Option<f64>> {
-        Ok(config.float(&key(part))?.filter(|&m| m != 0.0).map(|m| yarn_magnitude(factor, m.into())))
+        Ok(config
+            .float(&key(part))?
+            .filter(|&m| m != 0.0)
+            .map(|m| yarn_magnitude(factor, m.into())))
     };
     Ok(match (magnitude("mscale")?, magnitude("mscale_all_dim")?) {
         (Some(scale), Some(all)) => scale / all,
@@ -184,7 +194,7 @@ pub(crate) fn llama3_factors(
     };
     let factor = number("factor", 8.0)?;
     let (low, high) = (number("low_freq_factor", 1.0)?, number("high_freq_factor", 4.0)?);
-    let n_ctx_orig = number("original_max_position_embeddings", 8192.0)?;
+    let n_ctx_orig = f64::from(config.count(&original_context())?.unwrap_or(8192));
     if !(factor > 0.0 && low > 0.0 && high > low && n_ctx_orig > 0.0) {
         let found = config.get("rope_parameters|rope_scaling").unwrap_or(&Value::Null);
         let rule = "llama3 needs a positive factor and low_freq_factor < high_freq_factor";

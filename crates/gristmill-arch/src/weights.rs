@@ -118,8 +118,7 @@ pub fn match_weight(arch: &dyn Architecture, spelled: &str) -> Option<Matched> {
 
 /// The role of the weight with this house name.
 pub fn role_of(arch: &dyn Architecture, house_name: &str) -> Option<Role> {
-    let rule =
-        arch.weights().iter().find(|rule| block_number(rule.name, house_name).is_some())?;
+    let rule = arch.weights().iter().find(|rule| block_number(rule.name, house_name).is_some())?;
     Some(rule.role)
 }
 
@@ -159,7 +158,8 @@ mod tests {
     #[test]
     fn a_block_number_is_digits_without_leading_zeros() {
         assert_eq!(block_number("blk.{}.attn_q.weight", "blk.12.attn_q.weight"), Some("12"));
-        for name in ["blk.012.attn_q.weight", "blk.+1.attn_q.weight", "blk..attn_q.weight", "blk."] {
+        for name in ["blk.012.attn_q.weight", "blk.+1.attn_q.weight", "blk..attn_q.weight", "blk."]
+        {
             assert_eq!(block_number("blk.{}.attn_q.weight", name), None, "{name}");
         }
     }
@@ -167,7 +167,9 @@ mod tests {
     #[test]
     fn wrappers_prefixes_do_not_matter() {
         let gptj = find("gptj").unwrap();
-        for name in ["transformer.h.3.ln_1.bias", "h.3.ln_1.bias", "module.transformer.h.3.ln_1.bias"] {
+        for name in
+            ["transformer.h.3.ln_1.bias", "h.3.ln_1.bias", "module.transformer.h.3.ln_1.bias"]
+        {
             assert_eq!(match_weight(gptj, name).unwrap().name, "blk.3.attn_norm.bias", "{name}");
         }
         assert_eq!(match_weight(gptj, "transformer.h.3.ln_2.bias"), None);

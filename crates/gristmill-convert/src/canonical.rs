@@ -7,25 +7,23 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use gristmill_arch::{Architecture, Config, Heads, Transform};
-use gristmill_tensor::{
-    Bytes, Checkpoint, DType, Metadata, Tensor, TensorIndex, TensorInfo, keys,
-};
+use gristmill_arch::{Config, Heads};
+use gristmill_tensor::{Bytes, Checkpoint, Error as FileError, Metadata, TensorIndex, TensorInfo, keys};
 use gristmill_tokenizer::Tokenizer;
+use serde_json::Value;
 
-use crate::{Error, Note, Result, gather, tied};
-
-/// The names of the two matrices that many models share.
-pub(crate) const EMBEDDING: &str = "token_embd.weight";
-pub(crate) const OUTPUT: &str = "output.weight";
+use crate::translate::{EMBEDDING, Origin, translate};
+use crate::{Note, Result, gather};
 
 /// What a checkpoint's folder says about it besides the weights.
 #[derive(Clone, Copy)]
 pub struct Description<'a> {
     /// What people call the model, for `general.name`.
     pub name: &'a str,
-    /// The configuration: Hugging Face's `config.json`.
-    pub config: Config<'a>,
+    /// The configuration: what is in `config.json`.
+    pub config: &'a Value,
+    /// The configuration's file, for messages.
+    pub config_file: &'a str,
     /// The tokenizer. Without it the model runs on token ids only.
     pub tokenizer: Option<&'a Tokenizer>,
 }
@@ -41,14 +39,6 @@ pub struct Canonical {
     notes: Vec<Note>,
 }
 
-/// Where a tensor's rows come from.
-enum Origin {
-    /// The checkpoint has them under this name.
-    Stored { info: TensorInfo, transform: Transform },
-    /// The architecture computed them from the configuration.
-    Computed(Tensor),
-}
-
 impl Canonical {
     /// Translates `raw`. Only names and numbers are read, but for the output matrix where it may be the embedding
     /// once more.
@@ -57,23 +47,16 @@ impl Canonical {
     /// When the configuration is of an unknown architecture or contradicts the weights, when tensors are missing or
     /// unknown, and when the vocabulary does not fit.
     pub fn new(raw: Arc<dyn Checkpoint>, about: &Description<'_>) -> Result<Canonical> {
-        let arch = gristmill_arch::from_config(about.config)?;
-        let mut metadata = Metadata::new(about.config.file());
+        let arch = gristmill_arch::from_config(about.config, about.config_file)?;
+        let config = Config::new(about.config, about.config_file);
+        let mut metadata = Metadata::new(about.config_file);
         metadata.set(keys::ARCHITECTURE, arch.name());
         metadata.set(keys::NAME, about.name);
-        arch.configure(about.config, &mut metadata)?;
+        arch.configure(&config, &mut metadata)?;
         let heads = Heads::from_metadata(arch, &metadata)?;
 
         let mut notes = Vec::new();
-        let mut named = translate(arch, &*raw, &mut notes)?;
-        tied::drop_output(arch, &*raw, about.config, &mut named, &mut notes)?;
-        named.sort_by_cached_key(|(house, _)| order(arch, house));
-        let mut infos = Vec::with_capacity(named.len());
-        let mut origins = Vec::with_capacity(named.len());
-        for (house, origin) in named {
-            infos.push(origin.presented_as(house)?);
-            origins.push(origin);
-        }
+        let (infos, origins) = translate(arch, &config, &*raw, &mut notes)?.into_iter().unzip();
         let index = TensorIndex::new(infos).expect("translate refuses a name that occurs twice");
         let mut canonical = Canonical { raw, metadata, index, origins, heads, notes };
         gristmill_arch::program(&canonical)?;
@@ -95,26 +78,41 @@ impl Canonical {
     }
 }
 
-impl Origin {
-    /// The tensor's description under its house name.
-    fn presented_as(&self, name: String) -> Result<TensorInfo> {
-        let stored = match self {
-            Origin::Stored { info, .. } => info,
-            Origin::Computed(tensor) => &tensor.info,
+impl Checkpoint for Canonical {
+    fn format(&self) -> String {
+        self.raw.format()
+    }
+
+    fn name(&self) -> String {
+        self.raw.name()
+    }
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn tensors(&self) -> &[TensorInfo] {
+        self.index.infos()
+    }
+
+    fn find(&self, name: &str) -> Option<&TensorInfo> {
+        self.index.position(name).map(|position| &self.index.infos()[position])
+    }
+
+    fn read(&self, name: &str, rows: Range<usize>) -> gristmill_tensor::Result<Bytes> {
+        let Some(position) = self.index.position(name) else {
+            return Err(FileError::missing(self.name(), format!("tensor {name}")));
         };
-        Ok(TensorInfo { name, dtype: presented(stored)?, shape: stored.shape.clone() })
+        let info = &self.index.infos()[position];
+        match &self.origins[position] {
+            Origin::Computed(bytes) => {
+                let row_bytes = info.row_bytes();
+                Ok(bytes.slice(rows.start * row_bytes..rows.end * row_bytes))
+            }
+            Origin::Stored { info: stored, transform } => {
+                let bytes = gather::read(&*self.raw, stored, *transform, self.heads, rows)?;
+                Ok(gather::widen(bytes, stored.dtype, info.dtype))
+            }
+        }
     }
 }
-
-/// The type that the house sees. Types that no kernel and no file of ours knows are widened.
-fn presented(stored: &TensorInfo) -> Result<DType> {
-    match stored.dtype {
-        DType::F32 | DType::F16 | DType::BF16 => Ok(stored.dtype),
-        dtype if dtype.is_quantized() => Ok(dtype),
-        DType::F64 | DType::F8_E4M3 | DType::F8_E5M2 => Ok(DType::F32),
-        dtype => Err(Error::NotAWeight { tensor: stored.name.clone(), dtype }),
-    }
-}
-
-/// A tensor's house name and where it comes from.
-type Named = (String, Origin);

@@ -43,6 +43,17 @@ pub enum Error {
         /// The other.
         second: String,
     },
+    /// A weight is stored as something that is no number of a weight.
+    #[error(
+        "tensor {tensor} is {dtype}, but a weight is stored as floats; if the checkpoint was quantized by another \
+         tool, take the original one"
+    )]
+    NotAWeight {
+        /// The tensor under its name in the checkpoint.
+        tensor: String,
+        /// Its type.
+        dtype: DType,
+    },
     /// A weight is NaN or infinite, and no block format can hold that.
     #[error(
         "tensor {tensor}: row {row}, column {column} is {value}; a weight that is not a finite number cannot be \

@@ -1,1 +1,55 @@
-//! placeholder
+//! Checkpoint in, model file out: rename, reorder, quantize by policy, stream slabs in bounded memory.
+//!
+//! ```text
+//! any checkpoint ─Canonical─▶ GGUF names and keys ─Plan─▶ a type per tensor ─convert─▶ slabs ─▶ model file
+//! config.json, tokenizer ──────────┘
+//! ```
+//!
+//! [`Canonical`] presents a checkpoint of any format under the house's names; a GGUF file needs none. [`convert`]
+//! plans, then streams rows from reader to writer: each thread reads a slab, turns it to `f32`, quantizes and writes
+//! it, and all slabs in work together fit [`ConvertOptions::memory`]. The bytes written depend on the checkpoint and
+//! the [`OutType`] alone.
+//!
+//! Rows of a GGUF file to Q4_0:
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//! use std::path::Path;
+//!
+//! use gristmill_convert::{ConvertOptions, OutType, convert};
+//! use gristmill_gguf::{Gguf, Reader};
+//!
+//! let source = Reader::open(Path::new("model-f16.gguf"))?;
+//! let options = ConvertOptions { outtype: OutType::Q4_0, ..ConvertOptions::default() };
+//! let report = convert(&source, &Gguf, Path::new("model-q4_0.gguf"), &options, &mut |_| {
+//!     ControlFlow::Continue(())
+//! })?;
+//! println!("{} bytes became {}", report.bytes_in, report.bytes_out);
+//! # Ok::<(), gristmill_convert::Error>(())
+//! ```
+//!
+//! Reading order: `canonical`, then `translate` and `gather`, which serve it; `outtype`, `options`, `policy`, `name`,
+//! `plan`; `slab` and `pipeline`; `report` and `error`.
+#![forbid(unsafe_code)]
+
+mod canonical;
+mod error;
+mod gather;
+mod name;
+mod options;
+mod outtype;
+mod pipeline;
+mod plan;
+mod policy;
+mod report;
+mod slab;
+mod translate;
+
+pub use canonical::{Canonical, Description};
+pub use error::{Error, Result};
+pub use name::file_name;
+pub use options::ConvertOptions;
+pub use outtype::OutType;
+pub use pipeline::convert;
+pub use plan::{Plan, PlannedTensor};
+pub use report::{Event, Note, Report, Tally};

@@ -104,6 +104,6 @@ impl Format for Gguf {
     }
 
     fn create(&self, file: AtomicFile, header: &ModelHeader<'_>) -> Result<Box<dyn TensorSink>> {
-        Ok(Box::new(write::Sink::create(file, header)?))
+        Ok(Box::new(write::create(file, header)?))
     }
 }

@@ -6,7 +6,6 @@
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
-pub(crate) mod bytes;
 pub(crate) mod portable;
 
 use std::sync::OnceLock;

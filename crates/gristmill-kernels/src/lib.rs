@@ -25,7 +25,6 @@
 
 mod level;
 mod matmul;
-mod stand_in;
 mod team;
 
 pub use level::{Level, level};

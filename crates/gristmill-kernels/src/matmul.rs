@@ -1,12 +1,25 @@
 //! Products of weights as they are stored with activations: `y[t, o] = Σ_i w[o, i] x[t, i] (+ bias[o])`.
+//!
+//! The result is cut into ranges of rows of the weights, which the team claims one after the other. Each element is
+//! computed by one thread in one order, so results are the same bit for bit however many threads there are.
+//!
+//! With two or more tokens, each token's row is the same bit for bit whatever the other tokens are and how many. A
+//! single token takes another kernel, which computes the same integers but adds the scaled block sums in another
+//! order: within 1e-5 relative to the magnitude of the terms.
 
-mod activations;
-mod matrix;
+pub(crate) mod activations;
+pub(crate) mod gemm;
+pub(crate) mod kernels;
+pub(crate) mod layout;
+pub(crate) mod matrix;
+#[cfg(test)]
+mod tests;
 
 pub use activations::Activations;
 pub use matrix::Matrix;
 
-use crate::{Grid, Team};
+use crate::{Grid, Level, Team, level};
+use kernels::{Form, Kernels, Rows, kernels_at};
 
 /// One of several products of the same activations; see [`matmul_joined`].
 pub struct Product<'a> {
@@ -31,28 +44,51 @@ pub fn matmul(team: &Team, weight: &Matrix, x: &mut Activations, bias: Option<&[
 /// # Panics
 /// As [`matmul`].
 pub fn matmul_joined(team: &Team, x: &mut Activations, products: &mut [Product<'_>]) {
+    matmul_at(level(), team, x, products);
+}
+
+/// [`matmul_joined`] at a level this CPU has.
+pub(crate) fn matmul_at(level: Level, team: &Team, x: &mut Activations, products: &mut [Product<'_>]) {
     let n_tokens = x.n_tokens();
-    let mut weights = Vec::new();
-    let mut grids = Vec::new();
+    let mut parts: Vec<(&Matrix, Option<&[f32]>, Kernels)> = Vec::with_capacity(products.len());
+    let mut grids = Vec::with_capacity(products.len());
     for Product { weight, bias, y } in products {
         assert_eq!(weight.n_in(), x.n_in(), "{}: the width of the activations", weight.name());
         assert_eq!(y.len(), n_tokens * weight.n_out(), "{}: the size of the result", weight.name());
         assert!(bias.is_none_or(|bias| bias.len() == weight.n_out()), "{}: the size of the bias", weight.name());
-        weights.push((*weight, *bias));
-        grids.push(Grid { values: y, row_len: weight.n_out(), tile_rows: n_tokens, tile_columns: 16 });
+        let kernels = kernels_at(level, weight.dtype());
+        if kernels.form == Form::Int8 {
+            x.make_int8(team, level);
+        }
+        parts.push((weight, *bias, kernels));
+        let tile_columns = rows_per_task(weight, n_tokens, team.n_threads());
+        grids.push(Grid { values: y, row_len: weight.n_out(), tile_rows: n_tokens, tile_columns });
     }
     let x = &*x;
     team.for_each_tile_mut(&mut grids, &|number, mut tile| {
-        let (weight, bias) = weights[number];
-        let mut row = vec![0.0; weight.n_in()];
-        for o in tile.columns() {
-            weight.row_f32(o, &mut row);
-            for t in 0..n_tokens {
-                let x = &x.rows()[t * x.n_in()..][..x.n_in()];
-                let sum: f32 = row.iter().zip(x).map(|(w, x)| w * x).sum();
-                let first = tile.columns().start;
-                tile.row_mut(t)[o - first] = sum + bias.map_or(0.0, |bias| bias[o]);
+        let (weight, bias, kernels) = parts[number];
+        let kernel = if n_tokens == 1 { kernels.gemv } else { kernels.gemm };
+        let columns = tile.columns();
+        let bytes = &weight.bytes()[columns.start * weight.row_bytes()..columns.end * weight.row_bytes()];
+        let (dtype, row_bytes, n_in) = (weight.dtype(), weight.row_bytes(), weight.n_in());
+        kernel(&Rows { dtype, bytes, row_bytes, n_in }, x, &mut tile);
+        if let Some(bias) = bias {
+            for t in tile.rows() {
+                tile.row_mut(t).iter_mut().zip(&bias[columns.clone()]).for_each(|(y, bias)| *y += bias);
             }
         }
     });
+}
+
+/// How many rows of a weight one task takes: enough to be worth the claiming, few enough that all threads finish
+/// together. A multiple of 32, the most rows of a panel.
+fn rows_per_task(weight: &Matrix, n_tokens: usize, n_threads: usize) -> usize {
+    const PANEL: usize = 32;
+    const TASK_BYTES: usize = 64 << 10;
+    if n_tokens > 1 {
+        return PANEL;
+    }
+    let worth = TASK_BYTES.div_ceil(weight.row_bytes());
+    let fair = weight.n_out().div_ceil(4 * n_threads);
+    worth.min(fair).next_multiple_of(PANEL)
 }

@@ -67,24 +67,28 @@ fn row<V: Vector>(x: &[f32], out: &mut [f32], norm: Norm<'_>) {
     let factor = (1.0 / (variance + f64::from(norm.eps)).sqrt()) as f32;
 
     let (mean, factor) = (V::splat(mean), V::splat(factor));
-    let normalized = |x: &[f32; LANES], weight: &[f32; LANES]| (V::load(x) - mean) * factor * V::load(weight);
     let (x, x_rest) = x.as_chunks::<LANES>();
     let (out, out_rest) = out.as_chunks_mut::<LANES>();
     let (weight, weight_rest) = norm.weight.as_chunks::<LANES>();
-    let tail = normalized(&padded(x_rest), &padded(weight_rest));
+    let tail = normalized(&padded(x_rest), &padded(weight_rest), mean, factor);
     if let Some(bias) = norm.bias {
         let (bias, bias_rest) = bias.as_chunks::<LANES>();
         for (((out, x), weight), bias) in out.iter_mut().zip(x).zip(weight).zip(bias) {
-            (normalized(x, weight) + V::load(bias)).store(out);
+            (normalized(x, weight, mean, factor) + V::load(bias)).store(out);
         }
         let tail = (tail + V::load(&padded(bias_rest))).to_array();
         out_rest.copy_from_slice(&tail[..out_rest.len()]);
     } else {
         for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-            normalized(x, weight).store(out);
+            normalized(x, weight, mean, factor).store(out);
         }
         out_rest.copy_from_slice(&tail.to_array()[..out_rest.len()]);
     }
+}
+
+#[inline(always)]
+fn normalized<V: Vector>(x: &[f32; LANES], weight: &[f32; LANES], mean: V, factor: V) -> V {
+    (V::load(x) - mean) * factor * V::load(weight)
 }
 
 /// `Σ (x - shift)`, or of its square.
@@ -94,17 +98,13 @@ fn sum<V: Vector, const SQUARED: bool>(x: &[f32], shift: f32) -> f64 {
     let (shift_lanes, mut sums) = (V::splat(shift), [V::splat(0.0); UNROLLED]);
     let (whole, rest) = x.as_chunks::<LANES>();
     let (groups, singles) = whole.as_chunks::<UNROLLED>();
-    let add = |sum: V, x: &[f32; LANES]| {
-        let x = V::load(x) - shift_lanes;
-        if SQUARED { x.mul_add(x, sum) } else { sum + x }
-    };
     for group in groups {
         for i in 0..UNROLLED {
-            sums[i] = add(sums[i], &group[i]);
+            sums[i] = add::<V, SQUARED>(sums[i], &group[i], shift_lanes);
         }
     }
     for single in singles {
-        sums[0] = add(sums[0], single);
+        sums[0] = add::<V, SQUARED>(sums[0], single, shift_lanes);
     }
     let mut total = 0.0;
     for i in 0..LANES {
@@ -117,6 +117,12 @@ fn sum<V: Vector, const SQUARED: bool>(x: &[f32], shift: f32) -> f64 {
         total += if SQUARED { x * x } else { x };
     }
     total
+}
+
+#[inline(always)]
+fn add<V: Vector, const SQUARED: bool>(sum: V, x: &[f32; LANES], shift: V) -> V {
+    let x = V::load(x) - shift;
+    if SQUARED { x.mul_add(x, sum) } else { sum + x }
 }
 
 #[cfg(test)]

@@ -53,7 +53,12 @@ pub(crate) fn encode_blocks<const BYTES: usize, const LEN: usize>(
     }
 }
 
-fn assert_whole_blocks(n_blocks: usize, rest_of_bytes: usize, n_groups: usize, rest_of_values: usize) {
+fn assert_whole_blocks(
+    n_blocks: usize,
+    rest_of_bytes: usize,
+    n_groups: usize,
+    rest_of_values: usize,
+) {
     assert!(
         n_blocks == n_groups && rest_of_bytes == 0 && rest_of_values == 0,
         "a row of {n_groups} groups and {rest_of_values} values does not fit {n_blocks} blocks and {rest_of_bytes} bytes"
@@ -91,7 +96,9 @@ mod tests {
     #[test]
     fn f16_rounds_to_even_and_keeps_the_sign_of_zero() {
         let mut bytes = [0u8; 2];
-        for (value, expected) in [(1.0 + 1.0 / 2048.0, 0x3c00), (1.0 + 3.0 / 2048.0, 0x3c02), (-0.0, 0x8000u16)] {
+        for (value, expected) in
+            [(1.0 + 1.0 / 2048.0, 0x3c00), (1.0 + 3.0 / 2048.0, 0x3c02), (-0.0, 0x8000u16)]
+        {
             write_f16(&mut bytes, 0, value);
             assert_eq!(u16::from_le_bytes(bytes), expected, "{value}");
         }

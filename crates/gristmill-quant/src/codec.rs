@@ -6,7 +6,16 @@
 use gristmill_tensor::DType;
 
 use crate::{BlockFormat, Quantize};
-use crate::{float, iq4_nl, iq4_xs, mxfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0, q8_1, q8_k};
+use crate::{
+    float, iq4_nl, iq4_xs, mxfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0, q8_1,
+    q8_k,
+};
+
+/// Turns values into blocks.
+pub type QuantizeFn = fn(&[f32], &mut [u8]);
+
+/// Turns blocks into values.
+pub type DequantizeFn = fn(&[u8], &mut [f32]);
 
 /// How rows of one type are made and read.
 ///
@@ -16,9 +25,9 @@ pub struct Codec {
     /// The type.
     pub dtype: DType,
     /// `f32` values to stored bytes; `None` for types that are only read.
-    pub quantize: Option<fn(&[f32], &mut [u8])>,
+    pub quantize: Option<QuantizeFn>,
     /// Stored bytes to `f32` values.
-    pub dequantize: fn(&[u8], &mut [f32]),
+    pub dequantize: DequantizeFn,
 }
 
 impl Codec {
@@ -79,7 +88,12 @@ mod tests {
     #[test]
     fn no_type_has_two_rows() {
         for row in CODECS {
-            assert_eq!(CODECS.iter().filter(|other| other.dtype == row.dtype).count(), 1, "{}", row.dtype);
+            assert_eq!(
+                CODECS.iter().filter(|other| other.dtype == row.dtype).count(),
+                1,
+                "{}",
+                row.dtype
+            );
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{BlockFormat, Quantize};
 /// Declares plain types: little-endian bytes of `$number`, turned into an `f32` by `$to_f32`.
 macro_rules! plain_numbers {
     ($($name:ident($number:ty) => $to_f32:expr;)*) => { $(
-        #[allow(non_camel_case_types)] // spelled as in the type table
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)] // spelled as in the type table
         pub(crate) struct $name;
 
         impl BlockFormat for $name {
@@ -55,7 +55,9 @@ impl Quantize for F32 {
 
 impl Quantize for BF16 {
     fn quantize(values: &[f32], blocks: &mut [u8]) {
-        encode_blocks(values, blocks, |value: &[f32; 1], bytes| *bytes = bf16_from_f32(value[0]).to_le_bytes());
+        encode_blocks(values, blocks, |value: &[f32; 1], bytes| {
+            *bytes = bf16_from_f32(value[0]).to_le_bytes()
+        });
     }
 }
 
@@ -135,25 +137,45 @@ mod tests {
 
     #[test]
     fn every_f16_survives_the_way_through_f32() {
-        let bytes: Vec<u8> = (0..=u16::MAX).filter(|bits| bits & 0x7c00 != 0x7c00).flat_map(u16::to_le_bytes).collect();
+        let bytes: Vec<u8> = (0..=u16::MAX)
+            .filter(|bits| bits & 0x7c00 != 0x7c00)
+            .flat_map(u16::to_le_bytes)
+            .collect();
         assert_eq!(written::<F16>(&read::<F16>(&bytes)), bytes);
     }
 
     #[test]
     fn every_bf16_survives_the_way_through_f32() {
-        let bytes: Vec<u8> = (0..=u16::MAX).filter(|bits| bits & 0x7f80 != 0x7f80).flat_map(u16::to_le_bytes).collect();
+        let bytes: Vec<u8> = (0..=u16::MAX)
+            .filter(|bits| bits & 0x7f80 != 0x7f80)
+            .flat_map(u16::to_le_bytes)
+            .collect();
         assert_eq!(written::<BF16>(&read::<BF16>(&bytes)), bytes);
     }
 
     #[test]
     fn narrowing_rounds_ties_to_even() {
-        let cases = [(1.0 + 1.0 / 2048.0, 0x3c00u16), (1.0 + 3.0 / 2048.0, 0x3c02), (65519.9, 0x7bff), (65520.0, 0x7c00)];
+        let cases = [
+            (1.0 + 1.0 / 2048.0, 0x3c00u16),
+            (1.0 + 3.0 / 2048.0, 0x3c02),
+            (65519.9, 0x7bff),
+            (65520.0, 0x7c00),
+        ];
         for (value, bits) in cases {
             assert_eq!(written::<F16>(&[value]), bits.to_le_bytes(), "{value} as F16");
         }
-        let cases = [(0x3f80_8000, 0x3f80u16), (0x3f81_8000, 0x3f82), (0x3f80_8001, 0x3f81), (0x7f7f_ffff, 0x7f80)];
+        let cases = [
+            (0x3f80_8000, 0x3f80u16),
+            (0x3f81_8000, 0x3f82),
+            (0x3f80_8001, 0x3f81),
+            (0x7f7f_ffff, 0x7f80),
+        ];
         for (value, bits) in cases {
-            assert_eq!(written::<BF16>(&[f32::from_bits(value)]), bits.to_le_bytes(), "{value:#x} as BF16");
+            assert_eq!(
+                written::<BF16>(&[f32::from_bits(value)]),
+                bits.to_le_bytes(),
+                "{value:#x} as BF16"
+            );
         }
         assert!(read::<BF16>(&written::<BF16>(&[f32::from_bits(0x7f80_0001)]))[0].is_nan());
         assert_eq!(read::<F64>(&(1.0 + f64::from(f32::EPSILON) / 2.0).to_le_bytes()), [1.0]);
@@ -163,7 +185,10 @@ mod tests {
     fn eight_bit_floats_match_their_specification() {
         let e4m3 = read::<F8_E4M3>(&[0x00, 0x01, 0x07, 0x08, 0x38, 0x39, 0x7e, 0xb8, 0x80]);
         let smallest = 2f32.powi(-9);
-        assert_eq!(e4m3, [0.0, smallest, 7.0 * smallest, 8.0 * smallest, 1.0, 1.125, 448.0, -1.0, 0.0]);
+        assert_eq!(
+            e4m3,
+            [0.0, smallest, 7.0 * smallest, 8.0 * smallest, 1.0, 1.125, 448.0, -1.0, 0.0]
+        );
         assert!(e4m3[8].is_sign_negative());
         assert!(read::<F8_E4M3>(&[0x7f, 0xff]).iter().all(|x| x.is_nan()));
         let e5m2 = read::<F8_E5M2>(&[0x01, 0x3c, 0x3d, 0x7b, 0x7c, 0xbc]);

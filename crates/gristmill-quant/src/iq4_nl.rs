@@ -13,8 +13,10 @@ use crate::block::{decode_blocks, read_f16};
 use crate::pack::unpack_nibbles;
 
 /// What the 16 codes stand for, in units of the scale.
-pub(crate) const CODEBOOK: [f32; 16] =
-    [-127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0];
+pub(crate) const CODEBOOK: [f32; 16] = [
+    -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0,
+    89.0, 113.0,
+];
 
 /// 4-bit codes of an uneven codebook with one scale per 32.
 #[allow(non_camel_case_types)] // spelled as in the type table

@@ -22,7 +22,7 @@
 //!
 //! let mut restored = [0f32; 32];
 //! (q4_0.dequantize)(&block, &mut restored);
-//! assert_eq!(restored[..4], [-16.0, -16.0, -14.0, -12.0]);
+//! assert_eq!(restored[..4], [-16.0, -14.0, -14.0, -12.0]);
 //! ```
 //!
 //! Reading order: `codec` (the table), `block` (the traits), `float` (plain numbers), `scale` and `pack` (what the
@@ -55,7 +55,7 @@ mod stats;
 
 pub use block::{BlockFormat, Quantize};
 pub use check::{check_finite, overflows_f16};
-pub use codec::{CODECS, Codec, codec};
+pub use codec::{CODECS, Codec, DequantizeFn, QuantizeFn, codec};
 pub use iq4_nl::IQ4_NL;
 pub use iq4_xs::IQ4_XS;
 pub use mxfp4::MXFP4;

@@ -11,7 +11,7 @@ use gristmill_tensor::DType;
 
 use crate::block::{decode_blocks, encode_blocks, read_f16, write_f16};
 use crate::pack::{pack_nibbles, unpack_nibbles};
-use crate::scale::signed_scale;
+use crate::scale::{signed_scale, truncate};
 use crate::{BlockFormat, Quantize};
 
 /// 4-bit codes around zero with one scale per 32.
@@ -34,7 +34,7 @@ impl Quantize for Q4_0 {
     fn quantize(values: &[f32], blocks: &mut [u8]) {
         encode_blocks(values, blocks, |values: &[f32; 32], block: &mut [u8; 18]| {
             let (d, id) = signed_scale(values, -8.0);
-            let codes = values.map(|x| ((x * id + 8.5) as u8).min(15));
+            let codes = truncate(values, |x| x * id + 8.5).map(|code| code.min(15));
             write_f16(block, 0, d);
             pack_nibbles(&codes, &mut block[2..]);
         });

@@ -10,7 +10,7 @@ use gristmill_tensor::DType;
 
 use crate::block::{decode_blocks, encode_blocks, read_f16, write_f16};
 use crate::pack::{pack_fifth_bits, pack_nibbles, unpack_five_bits};
-use crate::scale::affine_scale;
+use crate::scale::{affine_scale, truncate};
 use crate::{BlockFormat, Quantize};
 
 /// 5-bit codes above a minimum, with one scale per 32.
@@ -33,7 +33,7 @@ impl Quantize for Q5_1 {
     fn quantize(values: &[f32], blocks: &mut [u8]) {
         encode_blocks(values, blocks, |values: &[f32; 32], block: &mut [u8; 24]| {
             let (d, m, id) = affine_scale(values, 31.0);
-            let codes = values.map(|x| ((x - m) * id + 0.5) as u8);
+            let codes = truncate(values, |x| (x - m) * id + 0.5);
             write_f16(block, 0, d);
             write_f16(block, 2, m);
             block[4..8].copy_from_slice(&pack_fifth_bits(&codes));

@@ -27,7 +27,8 @@ impl BlockFormat for Q6_K {
             let (scales, d) = (&block[192..208], read_f16(block, 208));
             for (quarter, values) in values.as_chunks_mut::<32>().0.iter_mut().enumerate() {
                 let (half, k) = (quarter / 4, quarter % 4);
-                let scales = [2 * quarter, 2 * quarter + 1].map(|group| d * f32::from(scales[group] as i8));
+                let scales =
+                    [2 * quarter, 2 * quarter + 1].map(|group| d * f32::from(scales[group] as i8));
                 for i in 0..32 {
                     let low = (ql[2 * half + k % 2][i] >> (4 * (k / 2))) & 15;
                     let high = (qh[half][i] >> (2 * k)) & 3;

@@ -9,7 +9,7 @@
 use gristmill_tensor::DType;
 
 use crate::block::{decode_blocks, encode_blocks, read_f16, write_f16};
-use crate::scale::{round_half_away, symmetric_scale};
+use crate::scale::{half_away, symmetric_scale, truncate};
 use crate::{BlockFormat, Quantize};
 
 /// 8-bit codes with one scale per 32.
@@ -33,9 +33,9 @@ impl Quantize for Q8_0 {
     fn quantize(values: &[f32], blocks: &mut [u8]) {
         encode_blocks(values, blocks, |values: &[f32; 32], block: &mut [u8; 34]| {
             let (d, id) = symmetric_scale(values, 127.0);
-            let codes = values.map(|x| round_half_away(x * id));
+            let codes = truncate(values, |x| half_away(x * id));
             write_f16(block, 0, d);
-            block[2..].copy_from_slice(&codes.map(|code| code as u8));
+            block[2..].copy_from_slice(&codes);
         });
     }
 }

@@ -9,7 +9,7 @@
 use gristmill_tensor::DType;
 
 use crate::block::{decode_blocks, encode_blocks, read_f16, write_f16};
-use crate::scale::{round_half_away, symmetric_scale};
+use crate::scale::{half_away, symmetric_scale, truncate};
 use crate::{BlockFormat, Quantize};
 
 /// 8-bit codes with one scale and the sum per 32.
@@ -33,11 +33,11 @@ impl Quantize for Q8_1 {
     fn quantize(values: &[f32], blocks: &mut [u8]) {
         encode_blocks(values, blocks, |values: &[f32; 32], block: &mut [u8; 36]| {
             let (d, id) = symmetric_scale(values, 127.0);
-            let codes = values.map(|x| round_half_away(x * id));
-            let sum: i16 = codes.into_iter().map(i16::from).sum();
+            let codes = truncate(values, |x| half_away(x * id));
+            let sum: i16 = codes.iter().map(|&code| i16::from(code as i8)).sum();
             write_f16(block, 0, d);
             write_f16(block, 2, f32::from(sum) * d);
-            block[4..].copy_from_slice(&codes.map(|code| code as u8));
+            block[4..].copy_from_slice(&codes);
         });
     }
 }

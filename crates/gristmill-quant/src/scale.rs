@@ -5,6 +5,8 @@
 //!
 //! The scans for extremes run in eight independent lanes, which the compiler keeps in vector registers.
 
+use wide::f32x8;
+
 /// The reciprocal used for codes: 0 for the scale of a zero block.
 ///
 /// Below about 3e-39 the reciprocal overflows. ggml then casts infinities, which on x86-64 gives code 0 for every
@@ -26,13 +28,15 @@ fn reciprocal(d: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn signed_scale(values: &[f32; 32], lowest: f32) -> (f32, f32) {
     let (min, max) = extremes(values);
-    let largest = match max.abs() - min.abs() {
-        _ if max == min && max == 0.0 => 0.0,
-        difference if difference > 0.0 => max,
-        difference if difference < 0.0 => min,
-        _ => first(values, |x| x.abs() == max.abs()),
+    let largest = if max > -min {
+        max
+    } else if max < -min {
+        min
+    } else {
+        first(values, |x| x.abs() == max.abs())
     };
-    let d = largest / lowest;
+    // Adding zero turns -0.0 into 0.0, so that all zero blocks are alike.
+    let d = (largest + 0.0) / lowest;
     (d, reciprocal(d))
 }
 
@@ -57,31 +61,50 @@ pub(crate) fn symmetric_scale(values: &[f32; 32], highest: f32) -> (f32, f32) {
     (d, reciprocal(d))
 }
 
-/// Rounds to the nearest integer, halves away from zero, saturating.
-///
-/// Adding the float just below one half before truncation rounds correctly everywhere; adding one half itself would
-/// round 0.49999997 up.
+/// The codes of a block: `formula` of each value, without its fraction, as the low byte of an integer.
 #[inline(always)]
-pub(crate) fn round_half_away(x: f32) -> i8 {
-    const ALMOST_HALF: f32 = 0.5 - f32::EPSILON / 4.0;
-    (x + ALMOST_HALF.copysign(x)) as i8
+pub(crate) fn truncate(values: &[f32; 32], formula: impl Fn(f32x8) -> f32x8) -> [u8; 32] {
+    let mut codes = [0; 32];
+    for (codes, values) in codes.as_chunks_mut::<8>().0.iter_mut().zip(values.as_chunks::<8>().0) {
+        let integers = formula(f32x8::from(*values)).fast_trunc_int().to_array();
+        for i in 0..8 {
+            codes[i] = integers[i] as u8;
+        }
+    }
+    codes
 }
 
-const LANES: usize = 8;
+/// What must be truncated to round `x` to the nearest integer, halves away from zero.
+///
+/// Adding one half itself would round 0.49999997 up; the float just below one half is right everywhere.
+#[inline(always)]
+pub(crate) fn half_away(x: f32x8) -> f32x8 {
+    const ALMOST_HALF: f32 = 0.5 - f32::EPSILON / 4.0;
+    x + ((x & f32x8::splat(-0.0)) | f32x8::splat(ALMOST_HALF))
+}
 
 /// The smallest and the largest value. The sign of a zero result is arbitrary.
 #[inline(always)]
 fn extremes(values: &[f32; 32]) -> (f32, f32) {
-    let (mut min, mut max) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-    for values in values.as_chunks::<LANES>().0 {
-        for lane in 0..LANES {
-            min[lane] = if values[lane] < min[lane] { values[lane] } else { min[lane] };
-            max[lane] = if values[lane] > max[lane] { values[lane] } else { max[lane] };
-        }
-    }
+    let lanes = values.as_chunks::<8>().0;
+    let (a, b, c, d) = (
+        f32x8::from(lanes[0]),
+        f32x8::from(lanes[1]),
+        f32x8::from(lanes[2]),
+        f32x8::from(lanes[3]),
+    );
+    let min = a.fast_min(b).fast_min(c.fast_min(d)).to_array();
+    let max = a.fast_max(b).fast_max(c.fast_max(d)).to_array();
     let smaller = |a: f32, b: f32| if b < a { b } else { a };
     let larger = |a: f32, b: f32| if b > a { b } else { a };
-    (min.into_iter().fold(f32::INFINITY, smaller), max.into_iter().fold(f32::NEG_INFINITY, larger))
+    (halve(min, smaller), halve(max, larger))
+}
+
+/// Joins eight lanes in three steps.
+#[inline(always)]
+fn halve(x: [f32; 8], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let x = [join(x[0], x[4]), join(x[1], x[5]), join(x[2], x[6]), join(x[3], x[7])];
+    join(join(x[0], x[2]), join(x[1], x[3]))
 }
 
 /// The first value with a property that one of them has (0 if they are all NaN).
@@ -134,10 +157,18 @@ mod tests {
     #[test]
     fn rounds_halves_away_from_zero() {
         let below_half = 0.5 - f32::EPSILON / 4.0;
-        for (x, expected) in
-            [(0.5, 1), (-0.5, -1), (1.5, 2), (2.5, 3), (-2.5, -3), (126.5, 127), (below_half, 0), (-below_half, 0), (127.0, 127), (f32::NAN, 0)]
-        {
-            assert_eq!(round_half_away(x), expected, "{x}");
+        for (x, expected) in [
+            (0.5, 1i8),
+            (1.5, 2),
+            (2.5, 3),
+            (126.5, 127),
+            (127.0, 127),
+            (below_half, 0),
+            (0.0, 0),
+            (f32::NAN, 0),
+        ] {
+            assert_eq!(truncate(&[x; 32], half_away), [expected as u8; 32], "{x}");
+            assert_eq!(truncate(&[-x; 32], half_away), [-expected as u8; 32], "-{x}");
         }
     }
 

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! Reading order: [`dtype`](DType), [`shape`](Shape), `bytes`, `source`, `tensor`, `metadata`, `checkpoint`,
-//! `format`, then `cursor`, `limits`, `atomic` and `error`, which serve the readers and writers.
+//! `format`, then `cursor`, `limits`, `stored`, `atomic`, `sink` and `error`, which serve the readers and writers.
 
 mod atomic;
 mod bytes;
@@ -31,7 +31,9 @@ mod metadata;
 mod mmap;
 mod shape;
 mod sharded;
+mod sink;
 mod source;
+mod stored;
 mod tensor;
 
 pub use atomic::AtomicFile;
@@ -46,5 +48,7 @@ pub use metadata::{MetaArray, MetaValue, Metadata};
 pub use mmap::MappedSource;
 pub use shape::Shape;
 pub use sharded::ShardedCheckpoint;
+pub use sink::FileSink;
 pub use source::{Access, ByteSource, FileSource, MemorySource, check_range, open_source};
+pub use stored::StoredTensors;
 pub use tensor::{Tensor, TensorInfo};

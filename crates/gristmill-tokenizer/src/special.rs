@@ -153,8 +153,10 @@ impl Special {
             self.set(Role::Eos, id);
         }
         let ends = [Role::Eos, Role::Eot, Role::Eom, Role::FimPad, Role::FimRep, Role::FimSep];
-        self.ends.extend(ends.into_iter().filter_map(|role| self.get(role)));
-        for id in ENDS.iter().filter_map(|text| special_id(vocab, text)) {
+        let known: Vec<TokenId> = ends.into_iter().filter_map(|role| self.get(role)).collect();
+        self.ends.extend(known);
+        for text in ENDS {
+            let Some(id) = special_id(vocab, text) else { continue };
             self.ends.insert(id);
             if vocab.get(id).is_some_and(|token| token.kind != Kind::Unknown) {
                 vocab.set_kind(id, Kind::Control);

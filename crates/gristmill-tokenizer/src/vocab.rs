@@ -96,9 +96,9 @@ impl Vocab {
         vocab.ids.reserve(count);
         for (id, text) in (0..).zip(texts) {
             match text {
-                Some(text) => vocab.push(file, place, text, Kind::Normal)?,
+                Some(text) => _ = vocab.push(file, place, text, Kind::Normal)?,
                 None => vocab.push_gap(id),
-            };
+            }
         }
         Ok(vocab)
     }

@@ -1,1 +1,83 @@
-//! Opens model weights of every format, converts, quantizes and runs them on the CPU.
+//! Opens language-model weights of every format, converts, quantizes and runs them on the CPU.
+//!
+//! ```text
+//!  checkpoint folder ┐                    ┌─ convert ─▶ model.gguf (f32 … q4_0), in bounded memory
+//!  .safetensors      ├─ open ─▶ Opened ───┤
+//!  .bin .pt .pth     │                    └─ model, tokenizer ─▶ Session ─▶ logits, text
+//!  .gguf             ┘
+//! ```
+//!
+//! # Three verbs
+//!
+//! [`open`](open()) finds out by content what lies at a path, and answers in the same words whatever it is:
+//!
+//! ```no_run
+//! let model = gristmill::open("gpt-j-6b")?; // a folder with config.json, tokenizer and weights
+//! println!("{}", model.raw().format());
+//! for info in model.checkpoint().tensors() {
+//!     println!("{} {} {}", info.name, info.dtype, info.shape);
+//! }
+//! # Ok::<(), gristmill::Error>(())
+//! ```
+//!
+//! [`convert`](convert()) writes GGUF, quantizing on the way, within a stated amount of memory:
+//!
+//! ```no_run
+//! use gristmill::convert::{ConvertOptions, OutType};
+//!
+//! let options = ConvertOptions { outtype: OutType::Q4_0, ..ConvertOptions::default() };
+//! let report = gristmill::convert("gpt-j-6b", ".", &options)?;
+//! println!("wrote {}", report.output.display()); // ./gpt-j-6B-Q4_0.gguf
+//! # Ok::<(), gristmill::Error>(())
+//! ```
+//!
+//! [`load`] gives a model that runs, from a GGUF file or a checkpoint alike:
+//!
+//! SESSION
+//!
+//! # The crates below
+//!
+//! Each is a module here, and can be used on its own:
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`tensor`] | tensors at rest: types, shapes, byte sources, metadata, the traits of all readers and writers |
+//! | [`gguf`], `safetensors`, `torch` | one file format each |
+//! | [`quant`] | block formats |
+//! | [`tokenizer`] | text to token ids and back |
+//! | [`graph`], [`arch`] | the vocabulary of a transformer; what GPT-J, LLaMA and MPT are |
+//! | [`mod@convert`] | names, order, policy, the pipeline |
+//! | [`kernels`], [`runtime`] | fast arithmetic; models, sessions, samplers |
+//! | [`verify`] | comparison and measurement |
+//!
+//! Reading order of this crate: `formats` (the registry), `layout` (which files make a model), `open`, `verbs`, `error`;
+//! `sniff` and `index` serve them.
+#![forbid(unsafe_code)]
+
+mod error;
+mod formats;
+mod index;
+mod layout;
+mod open;
+mod sniff;
+mod verbs;
+
+pub use error::{Error, Result};
+pub use formats::FORMATS;
+pub use open::{OpenOptions, Opened, open, open_raw, open_with};
+pub use verbs::{convert, load, quantize};
+
+pub use gristmill_arch as arch;
+pub use gristmill_convert as convert;
+pub use gristmill_gguf as gguf;
+pub use gristmill_graph as graph;
+pub use gristmill_kernels as kernels;
+pub use gristmill_quant as quant;
+pub use gristmill_runtime as runtime;
+#[cfg(feature = "safetensors")]
+pub use gristmill_safetensors as safetensors;
+pub use gristmill_tensor as tensor;
+pub use gristmill_tokenizer as tokenizer;
+#[cfg(feature = "torch")]
+pub use gristmill_torch as torch;
+pub use gristmill_verify as verify;

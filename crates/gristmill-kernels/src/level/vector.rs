@@ -96,19 +96,34 @@ pub(crate) trait Kernel {
 /// Runs `kernel` with the vectors of the level in use.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
-    dispatch_at(level(), kernel)
+    // SAFETY: the level in use is an available one.
+    unsafe { dispatch_unchecked(level(), kernel) }
 }
 
-/// Runs `kernel` with the vectors of `level`, one of [`Level::available`].
-#[inline]
+/// Runs `kernel` with the vectors of `level`.
+///
+/// # Panics
+/// When the CPU does not have the level.
+#[cfg(test)]
 pub(crate) fn dispatch_at<K: Kernel>(level: Level, kernel: K) -> K::Output {
+    assert!(level.is_available(), "a level of this CPU");
+    // SAFETY: it is available.
+    unsafe { dispatch_unchecked(level, kernel) }
+}
+
+/// Runs `kernel` with the vectors of `level`.
+///
+/// # Safety
+/// The level is available.
+#[inline(always)]
+unsafe fn dispatch_unchecked<K: Kernel>(level: Level, kernel: K) -> K::Output {
     match level {
-        Level::Portable => kernel.run::<portable::Floats>(),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: a level other than portable comes only from `Level::available`, that is from looking at the CPU.
-        Level::Avx2 => unsafe { avx2::run(kernel) },
+        // SAFETY: the CPU has the level, says the caller.
+        Level::Avx512 => unsafe { avx512::run(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Level::Avx512 => unsafe { avx512::run(kernel) },
+        Level::Avx2 => unsafe { avx2::run(kernel) },
+        _ => kernel.run::<portable::Floats>(),
     }
 }

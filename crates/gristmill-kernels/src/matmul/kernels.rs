@@ -1,10 +1,10 @@
 //! The table of kernels: for every weight type and level, one for a single token and one for many.
 
-use super::activations::Activations;
-use super::dequantized;
-use crate::level::{Level, portable};
-use crate::Tile;
 use gristmill_tensor::DType;
+
+use super::activations::Activations;
+use crate::Tile;
+use crate::level::{Level, portable};
 
 /// Some rows of a weight. `bytes` is a whole number of rows of `row_bytes`, each `n_in` elements of `dtype`.
 #[derive(Clone, Copy)]
@@ -24,6 +24,11 @@ impl<'a> Rows<'a> {
     pub(crate) fn iter(&self) -> std::slice::ChunksExact<'a, u8> {
         self.bytes.chunks_exact(self.row_bytes)
     }
+
+    /// The stored bytes of row `row`.
+    pub(crate) fn row(&self, row: usize) -> &'a [u8] {
+        &self.bytes[row * self.row_bytes..][..self.row_bytes]
+    }
 }
 
 /// The form of the activations that a kernel multiplies with.
@@ -33,27 +38,23 @@ pub(crate) enum Form {
     Int8,
 }
 
-/// The product with the only row of the activations; `y` has one element per row of the weights.
-pub(crate) type Gemv = fn(&Rows<'_>, &Activations, &mut [f32]);
-
-/// The product with all rows of the activations, written to the tile's columns, one per row of the weights.
-pub(crate) type Gemm = fn(&Rows<'_>, &Activations, &mut Tile<'_, f32>);
+/// Multiplies some rows of a weight with the activations. The tile's rows are the tokens, its columns the rows of the
+/// weight.
+pub(crate) type Kernel = fn(&Rows<'_>, &Activations, &mut Tile<'_, f32>);
 
 /// How weights of one type are multiplied at one level.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernels {
+    /// What both need.
     pub form: Form,
-    pub gemv: Gemv,
-    pub gemm: Gemm,
+    /// For a single token: weights are read once, and memory sets the pace.
+    pub gemv: Kernel,
+    /// For several tokens: weights are unpacked once for all of them, and arithmetic sets the pace.
+    pub gemm: Kernel,
 }
 
-/// The kernels of a level this CPU has for a type that [`Matrix`](super::Matrix) accepts.
+/// The kernels of a level this CPU has, for a type that [`Matrix`](super::Matrix) accepts.
 pub(crate) fn kernels_at(level: Level, dtype: DType) -> Kernels {
-    own_kernels(level, dtype).unwrap_or_else(|| dequantized::kernels(level))
-}
-
-/// The kernels that take the type as it is stored, if the level has them.
-fn own_kernels(level: Level, dtype: DType) -> Option<Kernels> {
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => crate::level::avx512::kernels(dtype),

@@ -1,7 +1,7 @@
 //! A weight matrix as it is stored: rows of blocks, used in place.
 
+use gristmill_quant::codec;
 use gristmill_tensor::{DType, Error, Result, Tensor};
-use half::{bf16, f16};
 
 /// The weight of a linear layer: `n_out` rows of `n_in` elements, in any type that can be dequantized.
 ///
@@ -24,7 +24,7 @@ impl Matrix {
     pub fn new(tensor: Tensor) -> Result<Matrix> {
         let info = &tensor.info;
         let refuse = |what: String| Error::unsupported(info.name.clone(), "weight", what);
-        if !has_arithmetic(info.dtype) {
+        if codec(info.dtype).is_none() {
             return Err(refuse(format!("there is no arithmetic for {}", info.dtype)));
         }
         let n_bytes = info.checked_bytes().ok_or_else(|| {
@@ -82,31 +82,17 @@ impl Matrix {
     }
 }
 
-/// Whether [`dequantize`] knows the type.
-fn has_arithmetic(dtype: DType) -> bool {
-    matches!(dtype, DType::F32 | DType::F16 | DType::BF16) || crate::stand_in::codec(dtype).is_some()
-}
-
-/// Widens a row of any type that [`Matrix::new`] accepts; exact for plain floats.
+/// Widens stored blocks of any type that [`Matrix::new`] accepts; exact for plain floats.
 pub(crate) fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) {
-    fn widen<const N: usize>(bytes: &[u8], out: &mut [f32], f: impl Fn([u8; N]) -> f32) {
-        out.iter_mut().zip(bytes.as_chunks::<N>().0).for_each(|(value, &bytes)| *value = f(bytes));
-    }
-    match dtype {
-        DType::F32 => widen(bytes, out, f32::from_le_bytes),
-        DType::F16 => widen(bytes, out, |b| f16::from_le_bytes(b).to_f32()),
-        DType::BF16 => widen(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
-        _ => {
-            let codec = crate::stand_in::codec(dtype).expect("`Matrix::new` accepts only types with a codec");
-            (codec.dequantize)(bytes, out);
-        }
-    }
+    let codec = codec(dtype).expect("`Matrix::new` accepts only types with a codec");
+    (codec.dequantize)(bytes, out);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use gristmill_tensor::{Bytes, Shape, TensorInfo};
+    use half::f16;
 
     fn matrix(dtype: DType, shape: impl Into<Shape>, n_bytes: usize) -> Result<Matrix> {
         let bytes = Bytes::from(vec![0; n_bytes]);
@@ -122,7 +108,6 @@ mod tests {
         assert!(matrix(DType::F32, [0, 5], 0).is_err());
         assert!(matrix(DType::F32, [usize::MAX, 0], 0).is_err());
         assert!(matrix(DType::F32, [usize::MAX, 2], 8).is_err());
-        assert!(matrix(DType::I64, [1, 1], 8).is_err());
     }
 
     #[test]

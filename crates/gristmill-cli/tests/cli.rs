@@ -1,0 +1,256 @@
+//! The binary as its users meet it: the main job on the demo model, and one clear line for everything that is wrong.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn demo_model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tale-gptj-4m")
+}
+
+fn gristmill(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_gristmill")).args(words).output().expect("the binary runs")
+}
+
+/// Runs a command that must succeed; gives its standard output.
+fn succeed(words: &[&str]) -> String {
+    let output = gristmill(words);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {errors}");
+    String::from_utf8(output.stdout).expect("output is UTF-8")
+}
+
+/// Runs a command that must fail with exit code 1 and one line; gives the line.
+fn fail(words: &[&str]) -> String {
+    let output = gristmill(words);
+    let errors = String::from_utf8(output.stderr).expect("errors are UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{words:?}: {errors}");
+    assert_eq!(errors.trim_end().lines().count(), 1, "{words:?}: one line, but: {errors}");
+    assert!(errors.starts_with("error: "), "{errors}");
+    errors
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary paths are UTF-8")
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text.lines().last().unwrap_or_default()).expect("the last line is JSON")
+}
+
+/// The demo model's recorded results.
+fn oracle() -> Value {
+    let text = fs::read_to_string(demo_model().join("oracle.json")).expect("the recording is there");
+    serde_json::from_str(&text).expect("the recording is JSON")
+}
+
+/// Names of the files in a folder, hidden ones too.
+fn listing(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the folder is there").flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// A copy of the demo model's folder that a test may damage.
+fn copy_of_demo(folder: &Path) -> PathBuf {
+    let copy = folder.join("copy");
+    fs::create_dir(&copy).unwrap();
+    for name in ["config.json", "pytorch_model.bin", "tokenizer.json", "tokenizer_config.json"] {
+        fs::copy(demo_model().join(name), copy.join(name)).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn converts_to_a_folder_under_the_conventional_name_and_runs_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = demo_model();
+    let out = folder.path();
+    succeed(&["convert", text(&model), "-o", text(out), "--outtype", "q8_0"]);
+    let names = listing(out);
+    assert_eq!(names.len(), 1, "{names:?}");
+    assert!(names[0].ends_with("-Q8_0.gguf"), "{names:?}");
+    let file = out.join(&names[0]);
+    let result = json(&succeed(&["run", text(&file), "-p", "Once upon a time", "-n", "8", "--json"]));
+    assert_eq!(result["tokens"].as_array().map(Vec::len), Some(8));
+    assert_eq!(result["finish_reason"], "length");
+    assert!(result["timings"]["predicted_per_second"].as_f64().is_some_and(|rate| rate > 0.0));
+}
+
+#[test]
+fn greedy_text_is_what_transformers_wrote_from_the_folder_and_from_gguf() {
+    let folder = tempfile::tempdir().unwrap();
+    let gguf = folder.path().join("f32.gguf");
+    let model = demo_model();
+    succeed(&["convert", text(&model), "-o", text(&gguf), "--outtype", "f32", "--quiet"]);
+    for prompt in oracle()["prompts"].as_array().expect("prompts were recorded") {
+        let (prompt_text, greedy) = (prompt["text"].as_str().unwrap(), &prompt["greedy_ids"]);
+        for source in [&model, &gguf] {
+            let words = ["run", text(source), "-p", prompt_text, "-n", "48", "--temp", "0", "--ignore-eos", "--json"];
+            let result = json(&succeed(&words));
+            assert_eq!(&result["prompt_tokens"], &prompt["input_ids"], "{prompt_text}");
+            assert_eq!(&result["tokens"], greedy, "{prompt_text}");
+        }
+    }
+}
+
+#[test]
+fn perplexity_with_a_stride_is_hugging_faces() {
+    let model = demo_model();
+    let heldout = model.join("heldout.txt");
+    let words = ["perplexity", text(&model), "-f", text(&heldout), "--ctx", "512", "--stride", "256", "--json"];
+    let result = json(&succeed(&words));
+    let perplexity = result["perplexity"].as_f64().unwrap();
+    assert!((perplexity / 38.354 - 1.0).abs() < 1e-3, "{perplexity}");
+    assert_eq!(result["tokens_scored"], 8894);
+}
+
+#[test]
+fn inspect_and_tokenize_speak_json() {
+    let model = demo_model();
+    let result = json(&succeed(&["inspect", text(&model), "--json"]));
+    assert_eq!(result["architecture"], "gptj");
+    assert_eq!(result["parameters"], 4_204_032);
+    let result = json(&succeed(&["tokenize", text(&model), "-p", "Once upon", "--json"]));
+    assert!(!result["tokens"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn logits_are_one_row_per_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("logits.safetensors");
+    let model = demo_model();
+    succeed(&["logits", text(&model), "--tokens", "1,2,3", "-o", text(&out)]);
+    let result = json(&succeed(&["inspect", text(&out), "--json"]));
+    assert_eq!(result["tensors"][0]["name"], "logits");
+    assert_eq!(result["tensors"][0]["shape"], serde_json::json!([3, 2048]));
+}
+
+#[test]
+fn quantizing_twice_needs_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let (q8, q4) = (folder.path().join("q8.gguf"), folder.path().join("q4.gguf"));
+    let model = demo_model();
+    succeed(&["convert", text(&model), "-o", text(&q8), "--outtype", "q8_0", "--quiet"]);
+    let line = fail(&["quantize", text(&q8), text(&q4), "q4_0"]);
+    assert!(line.contains("--allow-requantize"), "{line}");
+    assert!(!q4.exists());
+    succeed(&["quantize", text(&q8), text(&q4), "q4_0", "--allow-requantize", "--quiet"]);
+}
+
+#[test]
+fn an_existing_output_is_kept_without_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.gguf");
+    fs::write(&out, "precious").unwrap();
+    let model = demo_model();
+    let line = fail(&["convert", text(&model), "-o", text(&out)]);
+    assert!(line.contains("out.gguf") && line.contains("--force"), "{line}");
+    assert_eq!(fs::read(&out).unwrap(), b"precious");
+    succeed(&["convert", text(&model), "-o", text(&out), "--force", "--quiet"]);
+    assert_eq!(listing(folder.path()), ["out.gguf"]);
+}
+
+#[test]
+fn a_missing_input_is_named() {
+    let line = fail(&["inspect", "there-is-no-such-file.gguf"]);
+    assert!(line.contains("there-is-no-such-file.gguf"), "{line}");
+}
+
+#[test]
+fn a_file_of_no_known_kind_is_told_by_its_first_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.gguf");
+    for (content, word) in [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "LFS"),
+        ("<!DOCTYPE html><html></html>", "web page"),
+        ("tjgg\u{1}\0\0\0 old", "model.gguf"),
+    ] {
+        fs::write(&file, content).unwrap();
+        let line = fail(&["inspect", text(&file)]);
+        assert!(line.contains(word), "{line}");
+    }
+}
+
+#[test]
+fn a_missing_tokenizer_says_which_files_would_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = copy_of_demo(folder.path());
+    fs::remove_file(copy.join("tokenizer.json")).unwrap();
+    let out = folder.path().join("out.gguf");
+    let line = fail(&["convert", text(&copy), "-o", text(&out)]);
+    assert!(line.contains("tokenizer.json") && line.contains("tokenizer.model"), "{line}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn an_unknown_architecture_says_what_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = copy_of_demo(folder.path());
+    let config = fs::read_to_string(copy.join("config.json")).unwrap();
+    let config = config.replace("GPTJForCausalLM", "OddForCausalLM").replace("gptj", "odd");
+    fs::write(copy.join("config.json"), config).unwrap();
+    let line = fail(&["run", text(&copy), "-p", "x"]);
+    assert!(line.contains("odd") && line.contains("llama") && line.contains("mpt"), "{line}");
+}
+
+#[test]
+fn missing_shards_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = copy_of_demo(folder.path());
+    fs::remove_file(copy.join("pytorch_model.bin")).unwrap();
+    let index = r#"{"weight_map": {"a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00002-of-00002.bin"}}"#;
+    fs::write(copy.join("pytorch_model.bin.index.json"), index).unwrap();
+    let line = fail(&["inspect", text(&copy)]);
+    assert!(line.contains("00001-of-00002") && line.contains("00002-of-00002"), "{line}");
+}
+
+#[test]
+fn a_file_cut_short_anywhere_is_one_clear_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let gguf = folder.path().join("whole.gguf");
+    let model = demo_model();
+    succeed(&["convert", text(&model), "-o", text(&gguf), "--outtype", "q4_0", "--quiet"]);
+    let whole = fs::read(&gguf).unwrap();
+    let cut = folder.path().join("cut.gguf");
+    for eighth in 0..8 {
+        fs::write(&cut, &whole[..whole.len() * eighth / 8]).unwrap();
+        let line = fail(&["run", text(&cut), "-p", "x"]);
+        assert!(line.contains("cut.gguf"), "{line}");
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = ["-t", "tmpfs", "-o", "size=1m", "tmpfs", text(&disk)];
+    if !Command::new("mount").args(mount).output().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: a small disk cannot be mounted here; run as root on Linux");
+        return;
+    }
+    let out = disk.join("out.gguf");
+    let model = demo_model();
+    let output = gristmill(&["convert", text(&model), "-o", text(&out)]);
+    let left = listing(&disk);
+    assert!(Command::new("umount").arg(&disk).output().is_ok_and(|output| output.status.success()));
+    let line = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{line}");
+    assert!(line.contains("out.gguf") && line.contains("space"), "{line}");
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    assert_eq!(gristmill(&["convert"]).status.code(), Some(2));
+    assert_eq!(gristmill(&["convert", "x", "--outtype", "q9_9"]).status.code(), Some(2));
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(succeed(&["completions", shell]).contains("gristmill"), "{shell}");
+    }
+}

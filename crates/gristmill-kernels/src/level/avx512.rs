@@ -1,0 +1,74 @@
+//! AVX-512 with VNNI and VBMI (Ice Lake, Zen 4 and their successors).
+//!
+//! `vpdpbusd` multiplies 64 unsigned by 64 signed bytes and adds fours of them to sixteen sums, two per cycle on the
+//! best CPUs. Weights are the unsigned side. Byte permutes of two registers (VBMI) take any block format apart in
+//! place, so the weights are multiplied as they lie in the file, with no repacking at load.
+//!
+//! - `unpack`: stored blocks to registers, driven by the layout table.
+//! - `gemv`: one token, one row after the other, as fast as the memory delivers.
+//! - `gemm`: many tokens, panels of 32 rows and register tiles of 32 x 6.
+//! - `float`: F32, F16 and BF16 weights, with FMA.
+//! - `quantize`: activations to int8. `transpose`: the shuffle both packers share.
+#![expect(unsafe_code, reason = "functions with target features are called once the CPU has been asked")]
+
+mod float;
+mod gemm;
+mod gemv;
+mod quantize;
+mod transpose;
+mod unpack;
+
+use gristmill_tensor::DType;
+
+use super::Level;
+use crate::Tile;
+use crate::matmul::activations::{Activations, Group};
+use crate::matmul::gemm::gemm as gemm_of;
+use crate::matmul::kernels::{Form, Kernels, Rows};
+use crate::matmul::layout::{self, Layout};
+
+/// The kernels for weights of `dtype`.
+pub(crate) fn kernels(dtype: DType) -> Kernels {
+    match dtype {
+        DType::F32 => float::<float::F32>(),
+        DType::F16 => float::<float::F16>(),
+        DType::BF16 => float::<float::Bf16>(),
+        DType::Q4_0 => int8::<layout::Q4_0>(),
+        DType::Q4_1 => int8::<layout::Q4_1>(),
+        DType::Q5_0 => int8::<layout::Q5_0>(),
+        DType::Q5_1 => int8::<layout::Q5_1>(),
+        DType::Q8_0 => int8::<layout::Q8_0>(),
+        _ => Kernels { form: Form::F32, gemv: gemv_dequantized, gemm: gemm_of::<float::Wide<float::Dequantized>> },
+    }
+}
+
+fn gemv_dequantized(rows: &Rows<'_>, x: &Activations, y: &mut Tile<'_, f32>) {
+    assert!(Level::Avx512.is_available());
+    // SAFETY: the CPU has been asked.
+    unsafe { float::gemv_dequantized(rows, x.row(y.rows().start), y.row_mut(y.rows().start)) }
+}
+
+fn float<F: float::Float>() -> Kernels {
+    fn gemv<F: float::Float>(rows: &Rows<'_>, x: &Activations, y: &mut Tile<'_, f32>) {
+        assert!(Level::Avx512.is_available() && rows.row_bytes == rows.n_in * F::BYTES);
+        // SAFETY: the CPU has been asked.
+        unsafe { float::gemv::<F>(rows, x.row(y.rows().start), y.row_mut(y.rows().start)) }
+    }
+    Kernels { form: Form::F32, gemv: gemv::<F>, gemm: gemm_of::<float::Wide<F>> }
+}
+
+fn int8<L: Layout>() -> Kernels {
+    fn gemv<L: Layout>(rows: &Rows<'_>, x: &Activations, y: &mut Tile<'_, f32>) {
+        assert!(Level::Avx512.is_available() && rows.row_bytes == rows.n_in / 32 * L::BYTES);
+        // SAFETY: the CPU has been asked.
+        unsafe { gemv::gemv::<L>(rows, x.int8_row(y.rows().start), y.row_mut(y.rows().start)) }
+    }
+    Kernels { form: Form::Int8, gemv: gemv::<L>, gemm: gemm_of::<gemm::Int8<L>> }
+}
+
+/// Quantizes a row of activations; `groups` covers it.
+pub(crate) fn quantize(x: &[f32], groups: &mut [Group]) {
+    assert!(Level::Avx512.is_available());
+    // SAFETY: the CPU has been asked.
+    unsafe { quantize::quantize(x, groups) }
+}

@@ -1,0 +1,191 @@
+//! Properties of every codec: a row added to the table is tested here without further work, except for its share of
+//! error.
+
+use gristmill_quant::{CODECS, Codec, check_finite, codec};
+use gristmill_tensor::DType;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// Codecs with blocks that can be made, each with the largest error allowed, as a share of the largest magnitude.
+///
+/// One half of a step (a whole one where the largest positive element may be clamped), and a little for the scales,
+/// which have 11 bits.
+const BUDGETS: &[(DType, f32)] = &[
+    (DType::Q4_0, 1.0 / 8.0 + 0.001),
+    (DType::Q4_1, 1.0 / 15.0 + 0.002),
+    (DType::Q5_0, 1.0 / 16.0 + 0.001),
+    (DType::Q5_1, 1.0 / 31.0 + 0.002),
+    (DType::Q8_0, 0.5 / 127.0 + 0.0006),
+    (DType::Q8_1, 0.5 / 127.0 + 0.0006),
+];
+
+fn makers() -> impl Iterator<Item = &'static Codec> {
+    CODECS.iter().filter(|codec| codec.quantize.is_some())
+}
+
+fn quantized(codec: &Codec, values: &[f32]) -> Vec<u8> {
+    let mut blocks = vec![0xa5; codec.dtype.row_bytes(values.len()).expect("whole blocks")];
+    codec.quantize.expect("can be made")(values, &mut blocks);
+    blocks
+}
+
+fn restored(codec: &Codec, blocks: &[u8]) -> Vec<f32> {
+    let mut values =
+        vec![f32::NAN; blocks.len() / codec.dtype.block_bytes() * codec.dtype.block_len()];
+    (codec.dequantize)(blocks, &mut values);
+    values
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |largest, x| x.abs().max(largest))
+}
+
+#[test]
+fn every_block_format_that_can_be_made_has_a_budget() {
+    for codec in makers().filter(|codec| codec.dtype.is_quantized()) {
+        assert!(BUDGETS.iter().any(|(dtype, _)| *dtype == codec.dtype), "{}", codec.dtype);
+    }
+}
+
+#[test]
+fn zeros_stay_zeros() {
+    for codec in makers() {
+        for zero in [0.0, -0.0] {
+            assert_eq!(
+                restored(codec, &quantized(codec, &[zero; 64])),
+                [0.0; 64],
+                "{}",
+                codec.dtype
+            );
+        }
+    }
+}
+
+#[test]
+fn zero_blocks_of_signed_formats_have_negative_zero_scales() {
+    for (dtype, code_bytes) in
+        [(DType::Q4_0, vec![0x88; 16]), (DType::Q5_0, [vec![0xff; 4], vec![0; 16]].concat())]
+    {
+        let block = quantized(codec(dtype).unwrap(), &[0.0; 32]);
+        assert_eq!(block, [vec![0x00, 0x80], code_bytes].concat(), "{dtype}");
+    }
+}
+
+#[test]
+fn of_two_equal_magnitudes_the_first_is_exact_and_the_other_clamped() {
+    for (dtype, steps) in [(DType::Q4_0, 8.0), (DType::Q5_0, 16.0)] {
+        for sign in [1.0, -1.0] {
+            let mut values = [0.0; 32];
+            (values[9], values[10]) = (sign, -sign);
+            let codec = codec(dtype).unwrap();
+            let restored = restored(codec, &quantized(codec, &values));
+            assert_eq!(
+                (restored[9], restored[10]),
+                (sign, -sign * (steps - 1.0) / steps),
+                "{dtype}"
+            );
+        }
+    }
+}
+
+#[test]
+fn eight_bit_codes_round_halves_away_from_zero() {
+    let mut values = [0.0; 32];
+    (values[0], values[1], values[2], values[3]) = (127.0, 2.5, -2.5, 0.499_999_97);
+    let block = quantized(codec(DType::Q8_0).unwrap(), &values);
+    assert_eq!(block[2..6], [127, 3, 253, 0]);
+}
+
+#[test]
+fn values_too_small_for_a_scale_become_zeros() {
+    for codec in makers().filter(|codec| codec.dtype.is_quantized()) {
+        for tiny in [f32::from_bits(1), 1e-40, -1e-38] {
+            assert_eq!(
+                largest(&restored(codec, &quantized(codec, &[tiny; 32]))),
+                0.0,
+                "{}",
+                codec.dtype
+            );
+        }
+    }
+}
+
+/// Magnitudes at which neither the scale nor the minimum leaves the normal range of `f16`.
+fn scale() -> impl Strategy<Value = f32> {
+    (-3..4i32).prop_map(|exponent| 10f32.powi(exponent))
+}
+
+fn row() -> impl Strategy<Value = Vec<f32>> {
+    (1..5usize, scale())
+        .prop_flat_map(|(n, scale)| vec((-1f32..1.0).prop_map(move |x| x * scale), 32 * n))
+}
+
+proptest! {
+    #[test]
+    fn errors_stay_within_the_budget(values in row()) {
+        for &(dtype, share) in BUDGETS {
+            let codec = codec(dtype).unwrap();
+            let restored = restored(codec, &quantized(codec, &values));
+            for (values, restored) in values.chunks(32).zip(restored.chunks(32)) {
+                let allowed = share * largest(values);
+                for (x, y) in values.iter().zip(restored) {
+                    prop_assert!((x - y).abs() <= allowed, "{dtype}: {x} became {y}, allowed {allowed}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_constant_block_is_restored_to_the_precision_of_its_scale(x in -1f32..1.0, scale in scale()) {
+        let x = x * scale;
+        prop_assume!(x.abs() > 1e-2);
+        for &(dtype, _) in BUDGETS {
+            let codec = codec(dtype).unwrap();
+            for y in restored(codec, &quantized(codec, &[x; 32])) {
+                prop_assert!((x - y).abs() <= x.abs() / 2048.0, "{dtype}: {x} became {y}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_outlier_survives(index in 0..32usize, outlier in prop_oneof![Just(100f32), Just(-100.0)], mut values in vec(-1f32..1.0, 32)) {
+        values[index] = outlier;
+        for &(dtype, _) in BUDGETS {
+            let codec = codec(dtype).unwrap();
+            let y = restored(codec, &quantized(codec, &values))[index];
+            prop_assert!((outlier - y).abs() <= 0.1, "{dtype}: {outlier} became {y}");
+        }
+    }
+
+    #[test]
+    fn quantizing_restored_values_changes_nothing(values in row()) {
+        for dtype in [DType::F32, DType::F16, DType::BF16, DType::Q4_0, DType::Q5_0, DType::Q8_0] {
+            let codec = codec(dtype).unwrap();
+            let blocks = quantized(codec, &values);
+            prop_assert_eq!(&quantized(codec, &restored(codec, &blocks)), &blocks, "{}", dtype);
+        }
+    }
+
+    #[test]
+    fn a_row_is_its_blocks_one_after_another(values in row()) {
+        for codec in makers() {
+            let pieces: Vec<u8> = values.chunks(codec.dtype.block_len()).flat_map(|x| quantized(codec, x)).collect();
+            prop_assert_eq!(quantized(codec, &values), pieces, "{}", codec.dtype);
+        }
+    }
+
+    #[test]
+    fn any_values_and_any_bytes_are_survived(bits in vec(any::<u32>(), 64), bytes in vec(any::<u8>(), 292)) {
+        let values: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
+        for codec in makers() {
+            let values_again = restored(codec, &quantized(codec, &values));
+            prop_assert_eq!(values_again.len(), values.len());
+        }
+        for codec in CODECS {
+            let block = &bytes[..codec.dtype.block_bytes()];
+            prop_assert_eq!(restored(codec, block).len(), codec.dtype.block_len());
+        }
+        let first = values.iter().position(|x| !x.is_finite());
+        prop_assert_eq!(check_finite(&values), first);
+    }
+}

@@ -1,0 +1,12 @@
+//! Readers of tokenizer files: each gives a finished [`Tokenizer`](crate::Tokenizer).
+
+mod config;
+mod folder;
+mod gguf;
+mod json;
+mod json_file;
+mod sentencepiece;
+mod vocab_merges;
+
+pub(crate) use folder::from_folder;
+pub(crate) use gguf::from_metadata;

@@ -1,0 +1,176 @@
+//! The schemes by which a vocabulary is applied to text, and the parts of Hugging Face's pipeline built for each.
+
+use std::sync::Arc;
+
+use tokenizers::models::bpe::BPE;
+use tokenizers::models::unigram::Unigram;
+use tokenizers::normalizers::{NFC, Prepend, Replace, Sequence, Strip};
+use tokenizers::{AddedToken, NormalizerWrapper};
+
+use crate::charsmap;
+use crate::encoder::{Encoder, Pieces};
+use crate::pre::Family;
+use crate::special::{Role, Special};
+use crate::spm::Spm;
+use crate::vocab::{Kind, Vocab};
+use crate::{Error, Result, TokenId};
+
+/// The mark that SentencePiece writes for a blank.
+pub(crate) const BLANK: &str = "\u{2581}";
+
+/// Text of all added tokens together, in bytes. The largest released set has a hundredth of it.
+const MAX_ADDED_BYTES: usize = 4 << 20;
+
+/// Two tokens that become one, in the order of their priority.
+pub(crate) type Merges = Vec<(TokenId, TokenId)>;
+
+/// How the pieces of a vocabulary are found in a text.
+#[derive(Debug)]
+pub(crate) enum Scheme {
+    /// Words are cut out, their bytes merged by rank.
+    ByteLevel { family: &'static Family, merges: Merges },
+    /// Characters are merged by the score of the result.
+    SentencePiece(Blanks),
+    /// The division of the text with the highest sum of scores.
+    Unigram(Blanks),
+}
+
+/// What SentencePiece does to a text before dividing it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Blanks {
+    /// A blank goes in front of every stretch of text between special tokens.
+    pub(crate) add_prefix: bool,
+    /// Decoding takes one blank off the front of the text.
+    pub(crate) strip_prefix: bool,
+    /// Runs of blanks become one blank; those at the ends go.
+    pub(crate) remove_extra: bool,
+    /// SentencePiece's compiled table of character replacements; usually empty.
+    pub(crate) charsmap: Vec<u8>,
+}
+
+impl Blanks {
+    /// The normalizer that does it.
+    pub(crate) fn normalizer(&self, file: &str) -> Result<NormalizerWrapper> {
+        let mut parts: Vec<NormalizerWrapper> = Vec::new();
+        if !self.charsmap.is_empty() {
+            parts.push(charsmap::normalizer(file, &self.charsmap)?.into());
+        }
+        let replace = |pattern: &str, content: &str| {
+            Replace::new(pattern, content).expect("an escaped text is a valid pattern")
+        };
+        if self.remove_extra {
+            parts.push(Strip::new(true, true).into());
+            let runs = tokenizers::normalizers::replace::ReplacePattern::Regex(" {2,}".to_owned());
+            parts.push(Replace::new(runs, " ").expect("the pattern is valid").into());
+        }
+        if self.add_prefix {
+            parts.push(Prepend::new(BLANK.to_owned()).into());
+        }
+        parts.push(replace(" ", BLANK).into());
+        Ok(Sequence::new(parts).into())
+    }
+}
+
+/// The encoder of a byte-level vocabulary of this family.
+pub(crate) fn byte_level_encoder(
+    file: &str,
+    vocab: &Arc<Vocab>,
+    family: &Family,
+    merges: &Merges,
+) -> Result<Encoder> {
+    let model = bpe(file, vocab, merges, |builder| builder.ignore_merges(family.ignore_merges))?;
+    let pre_tokenizer = family
+        .pre_tokenizer()
+        .map_err(|error| Error::malformed(file, "pre-tokenizer", error.to_string()))?;
+    let normalizer = family.nfc.then(|| NormalizerWrapper::from(NFC));
+    let added = added_by_kind(file, vocab)?;
+    Ok(Encoder::new(Pieces::Bpe(model), vocab.clone(), normalizer, Some(pre_tokenizer), &added))
+}
+
+/// The encoder of a SentencePiece vocabulary of either kind.
+pub(crate) fn sentencepiece_encoder(
+    file: &str,
+    vocab: &Arc<Vocab>,
+    special: &Special,
+    scheme: &Scheme,
+) -> Result<Encoder> {
+    let (pieces, blanks) = match scheme {
+        Scheme::Unigram(blanks) => {
+            (Pieces::Unigram(unigram(file, vocab, special.get(Role::Unk))?), blanks)
+        }
+        Scheme::SentencePiece(blanks) => {
+            (Pieces::Spm(Spm::new(vocab.clone(), special.get(Role::Unk))), blanks)
+        }
+        Scheme::ByteLevel { .. } => unreachable!("byte-level vocabularies have their own encoder"),
+    };
+    let added = added_by_kind(file, vocab)?;
+    Ok(Encoder::new(pieces, vocab.clone(), Some(blanks.normalizer(file)?), None, &added))
+}
+
+/// Hugging Face's BPE over our vocabulary.
+///
+/// # Errors
+/// [`Error::Malformed`] when Hugging Face refuses the merges.
+pub(crate) fn bpe(
+    file: &str,
+    vocab: &Vocab,
+    merges: &Merges,
+    options: impl FnOnce(tokenizers::models::bpe::BpeBuilder) -> tokenizers::models::bpe::BpeBuilder,
+) -> Result<BPE> {
+    let text = |id| vocab.text(id).expect("merges were resolved in this vocabulary").to_owned();
+    let pairs = merges.iter().map(|&(left, right)| (text(left), text(right))).collect();
+    let known: tokenizers::models::bpe::Vocab = vocab
+        .iter()
+        .filter(|&(id, token)| vocab.id(&token.text) == Some(id))
+        .map(|(id, token)| (token.text.to_string(), id))
+        .collect();
+    options(BPE::builder().vocab_and_merges(known, pairs))
+        .build()
+        .map_err(|error| Error::malformed(file, "merges", error.to_string()))
+}
+
+/// Hugging Face's unigram model over our vocabulary. Control tokens take part under a text that nobody can type, so
+/// that plain text does not spell them.
+pub(crate) fn unigram(file: &str, vocab: &Vocab, unknown: Option<TokenId>) -> Result<Unigram> {
+    let mut byte_fallback = false;
+    let mut pieces = Vec::with_capacity(vocab.len());
+    for (id, token) in vocab.iter() {
+        if !token.score.is_finite() {
+            return Err(Error::malformed(file, format!("score of token {id}"), "is not finite"));
+        }
+        byte_fallback |= token.kind == Kind::Byte;
+        let spelled = !matches!(token.kind, Kind::Control | Kind::Unknown);
+        let text = if spelled { token.text.to_string() } else { format!("\0{id}") };
+        pieces.push((text, f64::from(token.score)));
+    }
+    Unigram::from(pieces, unknown.map(|id| id as usize), byte_fallback)
+        .map_err(|error| Error::malformed(file, "vocabulary", error.to_string()))
+}
+
+/// The tokens that are cut out of a text first, by their kinds.
+///
+/// # Errors
+/// [`Error::Malformed`] when they are absurdly many.
+pub(crate) fn added_by_kind(file: &str, vocab: &Vocab) -> Result<Vec<AddedToken>> {
+    let mut added = Vec::new();
+    for (_, token) in vocab.iter() {
+        let special = match token.kind {
+            Kind::Control | Kind::Unknown => true,
+            Kind::UserDefined => false,
+            _ => continue,
+        };
+        added.push(AddedToken::from(&*token.text, special).normalized(false));
+    }
+    check_added(file, &added)?;
+    Ok(added)
+}
+
+/// Refuses sets of added tokens whose search automaton would eat the memory.
+pub(crate) fn check_added(file: &str, added: &[AddedToken]) -> Result<()> {
+    let bytes: usize = added.iter().map(|token| token.content.len()).sum();
+    if bytes > MAX_ADDED_BYTES {
+        let what = format!("{} tokens of together {bytes} bytes are too many", added.len());
+        return Err(Error::malformed(file, "added tokens", what));
+    }
+    Ok(())
+}

@@ -1,0 +1,397 @@
+//! From plain data to a list of tensors: what `torch._utils._rebuild_tensor_v2` and its relatives would have done.
+//!
+//! A pickled tensor is a call with a storage, an offset, a size and strides, all counted in elements; a parameter is
+//! a call around that. A checkpoint is a dictionary of tensors, possibly of dictionaries of them, possibly inside a
+//! wrapper that also carries an optimizer and the like. Everything that is not a tensor is passed over in silence;
+//! a tensor that cannot be represented is refused by name, because leaving it out would be worse.
+//!
+//! Nothing is known here about where the storages are; see [`archive`](crate::archive) and
+//! [`legacy`](crate::legacy).
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::as_conversions)]
+
+use std::collections::HashMap;
+
+use gristmill_tensor::{DType, Error, Limits, Result};
+
+use crate::plain::Plain;
+use crate::strided::Layout;
+use crate::{FORMAT, names};
+
+/// Keys of a root dictionary under which training programs keep the weights, the likeliest first.
+const WRAPPERS: &[&str] = &["state_dict", "model_state_dict", "model", "module"];
+
+/// The longest chain of calls around a tensor: type around parameter around tensor, and one to spare.
+const MAX_CALLS: usize = 4;
+
+/// A storage that tensors refer to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Storage {
+    /// Names the storage within its file.
+    pub(crate) key: String,
+    /// The number of elements, or of bytes if the storage is untyped.
+    pub(crate) numel: u64,
+    /// `None` if the storage is untyped.
+    pub(crate) dtype: Option<DType>,
+}
+
+impl Storage {
+    /// Bytes of one of the units that [`numel`](Self::numel) counts.
+    pub(crate) fn width(&self) -> u64 {
+        self.dtype.map_or(1, width)
+    }
+
+    /// Bytes in all; `None` on overflow.
+    pub(crate) fn n_bytes(&self) -> Option<u64> {
+        self.numel.checked_mul(self.width())
+    }
+}
+
+/// A tensor: a view of a storage.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) name: String,
+    pub(crate) dtype: DType,
+    /// Position in [`StateDict::storages`].
+    pub(crate) storage: usize,
+    pub(crate) layout: Layout,
+}
+
+/// The tensors of a checkpoint in the order of the file, every one inside its storage.
+#[derive(Debug)]
+pub(crate) struct StateDict {
+    pub(crate) storages: Vec<Storage>,
+    pub(crate) tensors: Vec<View>,
+}
+
+/// Bytes of one element of a plain dtype.
+pub(crate) fn width(dtype: DType) -> u64 {
+    u64::try_from(dtype.block_bytes()).expect("elements are a few bytes")
+}
+
+/// Finds the tensors below `root`. `file` is named in errors.
+pub(crate) fn rebuild(root: &Plain, file: &str, limits: &Limits) -> Result<StateDict> {
+    let mut rebuilder = Rebuilder {
+        file,
+        limits,
+        storages: Vec::new(),
+        positions: HashMap::new(),
+        tensors: Vec::new(),
+    };
+    let Plain::Dict(entries) = root else {
+        return Err(rebuilder.malformed(format!(
+            "the file holds {} where a dictionary of tensors is expected; save model.state_dict()",
+            describe(root)
+        )));
+    };
+    rebuilder.dict(unwrapped(entries), "")?;
+    if rebuilder.tensors.is_empty() {
+        return Err(Error::missing(file, "every tensor (the file holds settings but no weights)"));
+    }
+    Ok(StateDict { storages: rebuilder.storages, tensors: rebuilder.tensors })
+}
+
+/// The entries of the dictionary that a training program wrapped, or the root's own.
+fn unwrapped(entries: &[(Plain, Plain)]) -> &[(Plain, Plain)] {
+    if entries.iter().any(|(_, value)| matches!(value, Plain::Call(..)) && is_tensor(value)) {
+        return entries;
+    }
+    let under = |wrapper: &&str| {
+        entries.iter().find_map(|(key, value)| match (key, value) {
+            (Plain::Text(key), Plain::Dict(inner)) if key == wrapper && !inner.is_empty() => {
+                Some(inner.as_slice())
+            }
+            _ => None,
+        })
+    };
+    WRAPPERS.iter().find_map(under).unwrap_or(entries)
+}
+
+/// Whether a call makes a tensor of some sort.
+fn is_tensor(value: &Plain) -> bool {
+    match value {
+        Plain::Call(callable, _) => matches!(&**callable, Plain::Global(name)
+            if name.starts_with("torch._utils._rebuild")
+                || name == "torch._tensor._rebuild_from_type_v2"
+                || name == "torch.nn.parameter.Parameter"),
+        _ => false,
+    }
+}
+
+fn describe(value: &Plain) -> String {
+    match value {
+        Plain::Int(_) => "a number".into(),
+        Plain::Text(_) => "a text".into(),
+        Plain::Seq(_) => "a list".into(),
+        Plain::Storage(_) => "a bare storage".into(),
+        Plain::Global(name) => format!("the name {name}"),
+        call @ Plain::Call(..) if is_tensor(call) => "a single tensor".into(),
+        _ => "an object".into(),
+    }
+}
+
+struct Rebuilder<'a> {
+    file: &'a str,
+    limits: &'a Limits,
+    storages: Vec<Storage>,
+    positions: HashMap<String, usize>,
+    tensors: Vec<View>,
+}
+
+impl Rebuilder<'_> {
+    fn malformed(&self, what: String) -> Error {
+        Error::malformed(self.file, FORMAT, 0, what)
+    }
+
+    fn unsupported(&self, what: String) -> Error {
+        Error::unsupported(self.file, FORMAT, what)
+    }
+
+    fn dict(&mut self, entries: &[(Plain, Plain)], prefix: &str) -> Result<()> {
+        for (key, value) in entries {
+            let key = match key {
+                Plain::Text(key) => key.clone(),
+                Plain::Int(key) => key.to_string(),
+                _ if is_tensor(value) => {
+                    let what = format!("a tensor of {prefix:?} has a name that is no text");
+                    return Err(self.malformed(what));
+                }
+                _ => continue,
+            };
+            self.value(value, format!("{prefix}{key}"))?;
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, value: &Plain, name: String) -> Result<()> {
+        match value {
+            Plain::Dict(entries) => self.dict(entries, &format!("{name}.")),
+            Plain::Seq(items) => items
+                .iter()
+                .enumerate()
+                .filter(|(_, item)| matches!(item, Plain::Dict(_) | Plain::Seq(_) | Plain::Call(..)))
+                .try_for_each(|(position, item)| self.value(item, format!("{name}.{position}"))),
+            call if is_tensor(call) => self.tensor(call, name),
+            _ => Ok(()),
+        }
+    }
+
+    fn tensor(&mut self, call: &Plain, name: String) -> Result<()> {
+        let limits = self.limits;
+        let check = |what, limit, found: usize| {
+            Limits::check(self.file, what, limit, u64::try_from(found).unwrap_or(u64::MAX))
+        };
+        check("the number of tensors", limits.tensors, self.tensors.len().saturating_add(1))?;
+        check("the length of a tensor's name", limits.name_bytes, name.len())?;
+        if name.is_empty() {
+            return Err(self.malformed("a tensor has no name".into()));
+        }
+        let view = self.view(call, name, MAX_CALLS)?;
+        self.tensors.push(view);
+        Ok(())
+    }
+
+    /// Undoes calls until one makes a view.
+    fn view(&mut self, value: &Plain, name: String, calls_left: usize) -> Result<View> {
+        let bad = |what: &str| format!("tensor {name}: {what}");
+        let (callable, args) = match value {
+            Plain::Call(callable, args) if calls_left > 0 => (&**callable, args.as_slice()),
+            _ => return Err(self.malformed(bad("is not made by one of torch's rebuild functions"))),
+        };
+        let Plain::Global(callable) = callable else {
+            return Err(self.malformed(bad("is made by a function without a name")));
+        };
+        let below = calls_left.saturating_sub(1);
+        match (callable.as_str(), args) {
+            (
+                "torch._utils._rebuild_parameter"
+                | "torch._utils._rebuild_parameter_with_state"
+                | "torch.nn.parameter.Parameter",
+                [inner, ..],
+            ) => self.view(inner, name, below),
+            ("torch._tensor._rebuild_from_type_v2", [Plain::Global(function), _, Plain::Seq(args), ..]) => {
+                // The arguments are moved into a call of their own; they are few and small.
+                self.call(function, args, name, below)
+            }
+            (callable, args) => self.call(callable, args, name, below),
+        }
+    }
+
+    fn call(
+        &mut self,
+        callable: &str,
+        args: &[Plain],
+        name: String,
+        calls_left: usize,
+    ) -> Result<View> {
+        match (callable, args) {
+            (
+                "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state",
+                [inner, ..],
+            ) => self.view(inner, name, calls_left),
+            (
+                "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2",
+                [Plain::Storage(id), offset, size, stride, ..],
+            ) => self.strided(id, offset, size, stride, None, name),
+            (
+                "torch._utils._rebuild_tensor_v3",
+                [Plain::Storage(id), offset, size, stride, _, _, Plain::Global(element), ..],
+            ) => self.strided(id, offset, size, stride, Some(element), name),
+            (
+                "torch._utils._rebuild_tensor"
+                | "torch._utils._rebuild_tensor_v2"
+                | "torch._utils._rebuild_tensor_v3",
+                _,
+            ) => Err(self.malformed(format!("tensor {name}: {callable} has unexpected arguments"))),
+            _ => Err(self.unsupported(format!(
+                "tensor {name} is made by {callable}; only ordinary dense tensors are read. Quantized, sparse and \
+                 other special tensors must be converted with PyTorch before they are saved"
+            ))),
+        }
+    }
+
+    fn strided(
+        &mut self,
+        id: &[Plain],
+        offset: &Plain,
+        size: &Plain,
+        stride: &Plain,
+        element: Option<&str>,
+        name: String,
+    ) -> Result<View> {
+        let (position, window) = self.storage(id, &name)?;
+        let storage = self.storages.get(position).expect("positions are made by storage");
+        let dtype = match (element, storage.dtype) {
+            (Some(element), _) => match names::element_dtype(element) {
+                Some(Some(dtype)) => dtype,
+                Some(None) => return Err(self.no_dtype(&name, element)),
+                None => return Err(self.malformed(format!("tensor {name}: {element} is no dtype"))),
+            },
+            (None, Some(dtype)) => dtype,
+            (None, None) => {
+                let what = format!("tensor {name}: an untyped storage, and no dtype is given");
+                return Err(self.malformed(what));
+            }
+        };
+        let Some(layout) = layout(offset, size, stride) else {
+            let what = format!(
+                "tensor {name}: offset, size and stride are not lists of as many numbers from 0 up"
+            );
+            return Err(self.malformed(what));
+        };
+        let rank = u64::try_from(layout.dims.len()).unwrap_or(u64::MAX);
+        let what = format!("the number of dimensions of tensor {name}");
+        Limits::check(self.file, &what, self.limits.rank, rank)?;
+        let capacity = |units: u64| units.checked_mul(storage.width()).map(|n| n / width(dtype));
+        let fits = match (layout.end(), capacity(window.len)) {
+            (Some(end), Some(capacity)) => end <= capacity,
+            _ => false,
+        };
+        if !fits {
+            return Err(self.malformed(format!(
+                "tensor {name} reaches past the end of its storage {:?}; the file is damaged",
+                storage.key
+            )));
+        }
+        let offset = layout.offset.checked_add(window.start);
+        let layout = match offset {
+            Some(offset) if !layout.is_empty() => Layout { offset, ..layout },
+            _ => Layout { offset: 0, ..layout },
+        };
+        Ok(View { name, dtype, storage: position, layout })
+    }
+
+    fn no_dtype(&self, name: &str, element: &str) -> Error {
+        self.unsupported(format!(
+            "tensor {name} has elements of {element}, which are not supported; convert it to floats with PyTorch \
+             before it is saved"
+        ))
+    }
+
+    /// Reads a persistent id, `("storage", class, key, location, numel[, view])`, and gives the position of the
+    /// storage and the part of it that is meant.
+    fn storage(&mut self, id: &[Plain], name: &str) -> Result<(usize, Window)> {
+        let malformed = |what: &str| self.malformed(format!("tensor {name}: its storage {what}"));
+        let (class, key, numel, view) = match id {
+            [Plain::Text(kind), Plain::Global(class), Plain::Text(key), _, numel, view @ ..]
+                if kind == "storage" && view.len() <= 1 =>
+            {
+                (class, key, numel, view.first())
+            }
+            _ => return Err(malformed("is not described as torch does")),
+        };
+        let dtype = match (class.as_str(), names::storage_dtype(class)) {
+            (_, Some(Some(dtype))) => Some(dtype),
+            (_, Some(None)) => return Err(self.no_dtype(name, class)),
+            ("torch.storage.UntypedStorage", None) => None,
+            _ => return Err(malformed(&format!("is of class {class}, which is none"))),
+        };
+        let Some(numel) = unsigned(numel) else {
+            return Err(malformed("has no number of elements"));
+        };
+        let storage = Storage { key: key.clone(), numel, dtype };
+        if storage.n_bytes().is_none() {
+            return Err(malformed("is larger than any file"));
+        }
+        let window = match view {
+            None | Some(Plain::None) => Window { start: 0, len: numel },
+            // The older stream can describe a storage that is itself a part of another one.
+            Some(Plain::Seq(view)) => match view.as_slice() {
+                [_, start, len] => match (unsigned(start), unsigned(len)) {
+                    (Some(start), Some(len))
+                        if dtype.is_some() && start.checked_add(len).is_some_and(|end| end <= numel) =>
+                    {
+                        Window { start, len }
+                    }
+                    _ => return Err(malformed("is a part of another, past its end")),
+                },
+                _ => return Err(malformed("is a part of another, in a way that torch does not write")),
+            },
+            Some(_) => return Err(malformed("is not described as torch does")),
+        };
+        let position = match self.positions.get(key) {
+            Some(&position) if self.storages.get(position) == Some(&storage) => position,
+            Some(_) => return Err(malformed("is described differently in two places")),
+            None => {
+                let position = self.storages.len();
+                self.positions.insert(key.clone(), position);
+                self.storages.push(storage);
+                position
+            }
+        };
+        Ok((position, window))
+    }
+}
+
+/// A part of a storage, in its units.
+struct Window {
+    start: u64,
+    len: u64,
+}
+
+fn unsigned(value: &Plain) -> Option<u64> {
+    match value {
+        Plain::Int(value) => u64::try_from(*value).ok(),
+        _ => None,
+    }
+}
+
+fn layout(offset: &Plain, size: &Plain, stride: &Plain) -> Option<Layout> {
+    // `torch.Size` is a tuple with a name.
+    let size = match size {
+        Plain::Call(callable, args) if **callable == Plain::Global("torch.Size".into()) => args.first()?,
+        other => other,
+    };
+    let (Plain::Seq(size), Plain::Seq(stride)) = (size, stride) else { return None };
+    if size.len() != stride.len() {
+        return None;
+    }
+    let dims = size.iter().map(|dim| usize::try_from(unsigned(dim)?).ok());
+    Some(Layout {
+        dims: dims.collect::<Option<_>>()?,
+        strides: stride.iter().map(unsigned).collect::<Option<_>>()?,
+        offset: unsigned(offset)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;
