@@ -21,6 +21,7 @@ use crate::{Architecture, Config, ConfigKey, Hparams, Result, WeightRule};
 pub(crate) struct GptJ;
 
 const CONFIG: &[ConfigKey] = &[
+    ConfigKey::count("vocab_size", keys::VOCAB_SIZE).optional(),
     ConfigKey::count("n_positions|n_ctx", keys::CONTEXT_LENGTH).or(2048.0),
     ConfigKey::count("n_embd", keys::EMBEDDING_LENGTH),
     ConfigKey::count("n_layer", keys::BLOCK_COUNT),

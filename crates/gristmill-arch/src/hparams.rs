@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use gristmill_graph::{Attention, Rope, RopeStyle};
-use gristmill_tensor::{Checkpoint, DType, Metadata, keys};
+use gristmill_tensor::{Checkpoint, DType, MetaArray, MetaValue, Metadata, keys};
 
 use crate::{Architecture, Error, Heads, Result, RopeScaling};
 
@@ -69,10 +69,11 @@ impl Hparams {
         let Heads { n_head, n_head_kv } = reader.heads()?;
         let n_embd = reader.needed(keys::EMBEDDING_LENGTH, 1..=1 << 20)?;
         let n_ctx = reader.needed(keys::CONTEXT_LENGTH, 1..=1 << 28)?;
+        let n_vocab = reader.extent(tensors, "token_embd.weight", 0, keys::VOCAB_SIZE)?;
+        reader.check_tokens(n_vocab)?;
+        reader.extent(tensors, "token_embd.weight", 1, keys::EMBEDDING_LENGTH)?;
         let head_dim = reader.head_dim(n_embd, n_head)?;
         let n_rot = reader.n_rot(head_dim)?;
-        let n_vocab = reader.extent(tensors, "token_embd.weight", 0, keys::VOCAB_SIZE)?;
-        reader.extent(tensors, "token_embd.weight", 1, keys::EMBEDDING_LENGTH)?;
         let n_ff = reader.extent(tensors, "blk.0.ffn_up.weight", 0, keys::FEED_FORWARD_LENGTH)?;
         if tensors.find("position_embd.weight").is_some() {
             reader.extent(tensors, "position_embd.weight", 0, keys::CONTEXT_LENGTH)?;
@@ -254,6 +255,20 @@ impl<'a> Reader<'a> {
                 Err(self.bad(suffix, told, rule))
             }
             _ => Ok(found),
+        }
+    }
+
+    /// The tokenizer may know fewer tokens than the embedding has rows, which are often padded, but not more.
+    fn check_tokens(&self, n_vocab: usize) -> Result<()> {
+        let tokens = self.metadata.get(keys::TOKENIZER_TOKENS).and_then(MetaValue::as_array);
+        match tokens.map(MetaArray::len) {
+            Some(n_tokens) if n_tokens > n_vocab => Err(Error::BadValue {
+                file: self.metadata.origin().into(),
+                key: keys::TOKENIZER_TOKENS.into(),
+                found: format!("{n_tokens} tokens"),
+                rule: format!("the embedding has {n_vocab} rows"),
+            }),
+            _ => Ok(()),
         }
     }
 

@@ -145,15 +145,19 @@ impl Architecture for Llama {
     }
 }
 
+/// Width of a head: told, or the share of one head. Bounded, since tables are computed from it.
 fn head_dim(config: &Config<'_>) -> Result<u32> {
-    if let Some(head_dim) = config.count("head_dim")? {
-        return Ok(head_dim);
+    let rule = "heads should be 1 to 16384 wide and fill the width";
+    if let Some(told) = config.count("head_dim")? {
+        let sound = (1..=1 << 14).contains(&told);
+        return if sound { Ok(told) } else { Err(config.bad("head_dim", &told.into(), rule)) };
     }
     let n_embd = config.needed_count("hidden_size|dim")?;
     let n_head = config.needed_count("num_attention_heads|n_heads")?;
-    n_embd.checked_div(n_head).filter(|d| d * n_head == n_embd).ok_or_else(|| {
-        config.bad("num_attention_heads", &n_head.into(), &format!("it should divide {n_embd}"))
-    })
+    n_embd
+        .checked_div(n_head)
+        .filter(|share| (1..=1 << 14).contains(share) && n_embd % n_head == 0)
+        .ok_or_else(|| config.bad("num_attention_heads", &n_head.into(), rule))
 }
 
 /// Meta's files do not tell the context; what else they hold tells the generation.
@@ -164,13 +168,14 @@ fn n_ctx(config: &Config<'_>) -> Result<u32> {
     }
     let theta = config.float("rope_theta")?.unwrap_or(10_000.0);
     let eps = config.float("norm_eps")?.unwrap_or(1e-6);
-    Ok(match () {
-        () if config.flag("use_scaled_rope")? == Some(true) => 131_072, // Llama 3.1 and later
-        () if theta == 500_000.0 => 8192,                               // Llama 3
-        () if theta == 1_000_000.0 => 16_384,                           // Code Llama
-        () if eps == 1e-5 => 4096,                                      // Llama 2
-        () => 2048,
-    })
+    let llama_3_1 = config.flag("use_scaled_rope")? == Some(true);
+    let generations = [
+        (llama_3_1, 131_072),
+        (theta == 500_000.0, 8192),     // Llama 3
+        (theta == 1_000_000.0, 16_384), // Code Llama
+        (eps == 1e-5, 4096),            // Llama 2
+    ];
+    Ok(generations.iter().find(|(told, _)| *told).map_or(2048, |(_, n_ctx)| *n_ctx))
 }
 
 /// Meta's files tell the width of the feed-forward layer by a formula: two thirds of four times the width, stretched,

@@ -25,6 +25,7 @@ use crate::{Architecture, Config, ConfigKey, Hparams, Result, WeightRule};
 pub(crate) struct Mpt;
 
 const CONFIG: &[ConfigKey] = &[
+    ConfigKey::count("vocab_size", keys::VOCAB_SIZE).optional(),
     ConfigKey::count("max_seq_len", keys::CONTEXT_LENGTH).or(2048.0),
     ConfigKey::count("d_model|hidden_size", keys::EMBEDDING_LENGTH),
     ConfigKey::count("n_layers|num_hidden_layers", keys::BLOCK_COUNT),

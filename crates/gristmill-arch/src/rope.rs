@@ -184,7 +184,7 @@ pub(crate) fn llama3_factors(
     n_rot: usize,
     base: f32,
 ) -> Result<Option<Vec<f32>>> {
-    // Meta's params.json only says that it is so; these are the numbers in Meta's code.
+    // Meta's params.json may only say that it is so; the defaults are the numbers in Meta's code.
     let meta = config.flag("use_scaled_rope")? == Some(true);
     if !meta && kind(config)? != "llama3" {
         return Ok(None);
@@ -192,7 +192,8 @@ pub(crate) fn llama3_factors(
     let number = |part: &str, default: f32| -> Result<f64> {
         Ok(config.float(&key(part))?.unwrap_or(default).into())
     };
-    let factor = number("factor", 8.0)?;
+    let metas_factor = config.float("rope_scaling_factor")?.unwrap_or(8.0);
+    let factor = number("factor", metas_factor)?;
     let (low, high) = (number("low_freq_factor", 1.0)?, number("high_freq_factor", 4.0)?);
     let n_ctx_orig = f64::from(config.count(&original_context())?.unwrap_or(8192));
     if !(factor > 0.0 && low > 0.0 && high > low && n_ctx_orig > 0.0) {

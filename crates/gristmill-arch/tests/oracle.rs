@@ -1,4 +1,5 @@
 //! Every configuration and tensor list of the reference models: understood, or refused for the right reason.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Rotary frequencies against numbers computed from the formulas of Transformers' `modeling_rope_utils.py` in double
 //! precision, for heads of 16.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

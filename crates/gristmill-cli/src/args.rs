@@ -261,7 +261,13 @@ pub(crate) struct Logits {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// The text
-    #[arg(short, long, value_name = "TEXT", required_unless_present = "tokens", allow_hyphen_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        required_unless_present = "tokens",
+        allow_hyphen_values = true
+    )]
     pub(crate) prompt: Option<String>,
     /// Token ids instead of text
     #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with = "prompt")]
@@ -336,7 +342,8 @@ pub(crate) struct Completions {
 fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim().to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
+    let shift = match unit.trim().to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b')
+    {
         "" => 0,
         "k" => 10,
         "m" => 20,

@@ -30,7 +30,11 @@ pub(crate) struct Template {
 impl Template {
     /// A template with the texts of the model's special tokens.
     pub(crate) fn new(source: &str, bos: Option<String>, eos: Option<String>) -> Template {
-        Template { source: source.into(), bos: bos.unwrap_or_default(), eos: eos.unwrap_or_default() }
+        Template {
+            source: source.into(),
+            bos: bos.unwrap_or_default(),
+            eos: eos.unwrap_or_default(),
+        }
     }
 
     /// The text of a conversation, ready for the answer.
@@ -39,7 +43,8 @@ impl Template {
         environment.set_fuel(Some(FUEL));
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
@@ -58,12 +63,18 @@ impl Template {
                 },
             )
             .map_err(|error| {
-                format!("the model's chat template fails: {error:#}; --no-chat continues plain text")
+                format!(
+                    "the model's chat template fails: {error:#}; --no-chat continues plain text"
+                )
             })
     }
 
     /// The rendered text without the BOS in front, for tokenizers that add it themselves.
-    pub(crate) fn render_for(&self, messages: &[Message], adds_bos: bool) -> Result<String, String> {
+    pub(crate) fn render_for(
+        &self,
+        messages: &[Message],
+        adds_bos: bool,
+    ) -> Result<String, String> {
         let text = self.render(messages)?;
         match text.strip_prefix(&self.bos) {
             Some(rest) if adds_bos && !self.bos.is_empty() => Ok(rest.to_string()),
@@ -93,14 +104,16 @@ mod tests {
 
     #[test]
     fn the_bos_is_not_doubled() {
-        let template = Template::new("{{ bos_token }}{{ messages[0].content }}", Some("<s>".into()), None);
+        let template =
+            Template::new("{{ bos_token }}{{ messages[0].content }}", Some("<s>".into()), None);
         assert_eq!(template.render_for(&user("x"), true).unwrap(), "x");
         assert_eq!(template.render_for(&user("x"), false).unwrap(), "<s>x");
     }
 
     #[test]
     fn an_endless_template_is_stopped() {
-        let endless = "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}";
+        let endless =
+            "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}";
         assert!(Template::new(endless, None, None).render(&user("x")).is_err());
     }
 

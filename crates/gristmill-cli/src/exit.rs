@@ -46,7 +46,11 @@ impl From<&str> for Failure {
 
 impl From<gristmill::Error> for Failure {
     fn from(error: gristmill::Error) -> Failure {
-        if error.is_interrupted() { Failure::Interrupted } else { Failure::Message(error.to_string()) }
+        if error.is_interrupted() {
+            Failure::Interrupted
+        } else {
+            Failure::Message(error.to_string())
+        }
     }
 }
 

@@ -42,7 +42,9 @@ impl Input {
                 Input::Lines => {
                     let mut line = String::new();
                     let read = std::io::stdin().lock().read_line(&mut line);
-                    if read.map_err(|error| Failure::Message(format!("standard input: {error}")))? == 0 {
+                    if read.map_err(|error| Failure::Message(format!("standard input: {error}")))?
+                        == 0
+                    {
                         return Ok(None);
                     }
                     line.trim_end_matches(['\n', '\r']).to_string()

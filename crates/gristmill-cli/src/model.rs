@@ -37,7 +37,12 @@ impl Loaded {
     }
 
     /// Token ids of a text, with the tokens that the model wants around it if `add_special`.
-    pub(crate) fn encode(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<u32>> {
+    pub(crate) fn encode(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Vec<u32>> {
         let options = EncodeOptions { add_special, parse_special };
         Ok(self.tokenizer()?.encode(text, options).map_err(gristmill::Error::from)?)
     }
@@ -92,8 +97,10 @@ impl Inspected {
         let options = OpenOptions { vocab_less: true, ..OpenOptions::default() };
         match gristmill::open_with(path, &options) {
             Ok(opened) => {
-                let mut problems: Vec<String> = opened.notes().iter().map(ToString::to_string).collect();
-                let tokenizer = opened.tokenizer().map_err(|error| problems.push(error.to_string())).ok();
+                let mut problems: Vec<String> =
+                    opened.notes().iter().map(ToString::to_string).collect();
+                let tokenizer =
+                    opened.tokenizer().map_err(|error| problems.push(error.to_string())).ok();
                 if let Err(error) = opened.program() {
                     problems.push(error.to_string());
                 }

@@ -45,7 +45,10 @@ impl Progress {
             if self.json && (written == total || self.last_event.elapsed() >= EVENT_INTERVAL) {
                 self.last_event = Instant::now();
                 let name = &tensor.name;
-                println!("{}", json!({ "event": "progress", "tensor": name, "written": written, "total": total }));
+                println!(
+                    "{}",
+                    json!({ "event": "progress", "tensor": name, "written": written, "total": total })
+                );
             }
         }
         interrupt::check()
@@ -69,10 +72,17 @@ impl Progress {
         let types: Vec<String> = report
             .tallies
             .iter()
-            .map(|tally| format!("{} {} ({})", tally.tensors, tally.dtype, human::bytes(tally.bytes)))
+            .map(|tally| {
+                format!("{} {} ({})", tally.tensors, tally.dtype, human::bytes(tally.bytes))
+            })
             .collect();
         println!("wrote {}", report.output.display());
-        println!("  {} from {} of weights, in {}", human::bytes(size), human::bytes(report.bytes_in), human::duration(elapsed));
+        println!(
+            "  {} from {} of weights, in {}",
+            human::bytes(size),
+            human::bytes(report.bytes_in),
+            human::duration(elapsed)
+        );
         println!("  {} tensors: {}", report.tensors, types.join(", "));
         if let Some(peak) = human::peak_memory() {
             println!("  peak memory {}", human::bytes(peak));

@@ -42,7 +42,8 @@ fn json(text: &str) -> Value {
 
 /// The demo model's recorded results.
 fn oracle() -> Value {
-    let text = fs::read_to_string(demo_model().join("oracle.json")).expect("the recording is there");
+    let text =
+        fs::read_to_string(demo_model().join("oracle.json")).expect("the recording is there");
     serde_json::from_str(&text).expect("the recording is JSON")
 }
 
@@ -72,7 +73,8 @@ fn converts_to_a_folder_under_the_conventional_name_and_runs_the_file() {
     assert_eq!(names.len(), 1, "{names:?}");
     assert!(names[0].ends_with("-Q8_0.gguf"), "{names:?}");
     let file = out.join(&names[0]);
-    let result = json(&succeed(&["run", text(&file), "-p", "Once upon a time", "-n", "8", "--json"]));
+    let result =
+        json(&succeed(&["run", text(&file), "-p", "Once upon a time", "-n", "8", "--json"]));
     assert_eq!(result["tokens"].as_array().map(Vec::len), Some(8));
     assert_eq!(result["finish_reason"], "length");
     assert!(result["timings"]["predicted_per_second"].as_f64().is_some_and(|rate| rate > 0.0));
@@ -87,7 +89,18 @@ fn greedy_text_is_what_transformers_wrote_from_the_folder_and_from_gguf() {
     for prompt in oracle()["prompts"].as_array().expect("prompts were recorded") {
         let (prompt_text, greedy) = (prompt["text"].as_str().unwrap(), &prompt["greedy_ids"]);
         for source in [&model, &gguf] {
-            let words = ["run", text(source), "-p", prompt_text, "-n", "48", "--temp", "0", "--ignore-eos", "--json"];
+            let words = [
+                "run",
+                text(source),
+                "-p",
+                prompt_text,
+                "-n",
+                "48",
+                "--temp",
+                "0",
+                "--ignore-eos",
+                "--json",
+            ];
             let result = json(&succeed(&words));
             assert_eq!(&result["prompt_tokens"], &prompt["input_ids"], "{prompt_text}");
             assert_eq!(&result["tokens"], greedy, "{prompt_text}");
@@ -99,7 +112,17 @@ fn greedy_text_is_what_transformers_wrote_from_the_folder_and_from_gguf() {
 fn perplexity_with_a_stride_is_hugging_faces() {
     let model = demo_model();
     let heldout = model.join("heldout.txt");
-    let words = ["perplexity", text(&model), "-f", text(&heldout), "--ctx", "512", "--stride", "256", "--json"];
+    let words = [
+        "perplexity",
+        text(&model),
+        "-f",
+        text(&heldout),
+        "--ctx",
+        "512",
+        "--stride",
+        "256",
+        "--json",
+    ];
     let result = json(&succeed(&words));
     let perplexity = result["perplexity"].as_f64().unwrap();
     assert!((perplexity / 38.354 - 1.0).abs() < 1e-3, "{perplexity}");

@@ -8,7 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gristmill_arch::{Config, Heads};
-use gristmill_tensor::{Bytes, Checkpoint, Error as FileError, Metadata, TensorIndex, TensorInfo, keys};
+use gristmill_tensor::{
+    Bytes, Checkpoint, Error as FileError, Metadata, TensorIndex, TensorInfo, keys,
+};
 use gristmill_tokenizer::Tokenizer;
 use serde_json::Value;
 

@@ -30,9 +30,8 @@ pub(crate) fn read(
     let n_rows = stored.shape.rows();
     let order: Vec<usize> =
         source_rows(transform, heads, rows.clone(), n_rows).map_err(misfit)?.collect();
-    let (first, last) = order
-        .iter()
-        .fold((usize::MAX, 0), |(first, last), &row| (first.min(row), last.max(row)));
+    let (first, last) =
+        order.iter().fold((usize::MAX, 0), |(first, last), &row| (first.min(row), last.max(row)));
     // One read of all heads concerned, unless the slab is a small part of a head: memory is counted per row.
     if last - first < 2 * rows.len() {
         let bytes = raw.read(&stored.name, first..last + 1)?;

@@ -17,7 +17,8 @@ pub(crate) fn complete(metadata: &mut Metadata, tensors: &[TensorInfo]) {
     let n_params: f64 = tensors.iter().map(|info| info.shape.numel() as f64).sum();
     set_default(metadata, keys::TYPE, "model");
     if !metadata.contains(keys::SIZE_LABEL) {
-        let name = metadata.get(keys::NAME).and_then(MetaValue::as_str).unwrap_or_default().to_owned();
+        let name =
+            metadata.get(keys::NAME).and_then(MetaValue::as_str).unwrap_or_default().to_owned();
         match Parts::of(&name, n_params) {
             Some(parts) => {
                 set_default(metadata, keys::BASENAME, parts.base);
@@ -31,7 +32,9 @@ pub(crate) fn complete(metadata: &mut Metadata, tensors: &[TensorInfo]) {
     }
     let mut ordered = Metadata::new(metadata.origin());
     for general in [true, false] {
-        for (key, value) in metadata.iter().filter(|(key, _)| key.starts_with("general.") == general) {
+        for (key, value) in
+            metadata.iter().filter(|(key, _)| key.starts_with("general.") == general)
+        {
             ordered.set(key, value.clone());
         }
     }
@@ -46,7 +49,8 @@ fn set_default(metadata: &mut Metadata, key: &str, value: impl Into<MetaValue>) 
 
 /// The name that the GGUF naming convention gives a file with this metadata: `tale-gptj-4M-Q4_0.gguf`.
 pub fn file_name(metadata: &Metadata, outtype: OutType) -> String {
-    let text = |key| metadata.get(key).and_then(MetaValue::as_str).map(file_part).unwrap_or_default();
+    let text =
+        |key| metadata.get(key).and_then(MetaValue::as_str).map(file_part).unwrap_or_default();
     let mut base = text(keys::BASENAME);
     if base.is_empty() {
         base = text(keys::NAME);

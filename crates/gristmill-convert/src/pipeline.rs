@@ -162,7 +162,12 @@ struct Buffers {
 
 impl Buffers {
     /// The rows `stored`, of which the first is number `first_row` of the tensor, in the tensor's new type.
-    fn convert(&mut self, tensor: &PlannedTensor, first_row: usize, stored: &[u8]) -> Result<&[u8]> {
+    fn convert(
+        &mut self,
+        tensor: &PlannedTensor,
+        first_row: usize,
+        stored: &[u8],
+    ) -> Result<&[u8]> {
         let row_len = tensor.source.shape.row_len();
         let rows = stored.len() / tensor.source.row_bytes().max(1);
         let (from, to) = (codec(tensor.source.dtype), codec(tensor.target.dtype));
@@ -178,22 +183,17 @@ impl Buffers {
 
 /// Refuses values that the target type cannot hold, naming the first one.
 fn check(tensor: &PlannedTensor, first_row: usize, values: &[f32]) -> Result<()> {
-    let TensorInfo { name, dtype: target, shape } = &tensor.target;
-    let place = |index: usize| (first_row + index / shape.row_len(), index % shape.row_len());
-    if target.is_quantized() {
-        if let Some(index) = check_finite(values) {
-            let ((row, column), value) = (place(index), values[index]);
-            let (tensor, target) = (name.clone(), *target);
-            return Err(Error::NotFinite { tensor, row, column, value, target });
-        }
+    let TensorInfo { ref name, dtype: target, ref shape } = tensor.target;
+    let at = |index| (first_row + index / shape.row_len(), index % shape.row_len(), values[index]);
+    let no_number = if target.is_quantized() { check_finite(values) } else { None };
+    if let Some((row, column, value)) = no_number.map(at) {
+        return Err(Error::NotFinite { tensor: name.clone(), row, column, value, target });
     }
     // Every block type has scales of half precision.
-    if target.is_quantized() || *target == DType::F16 {
-        if let Some(index) = overflows_f16(values) {
-            let ((row, column), value) = (place(index), values[index]);
-            let (tensor, target) = (name.clone(), *target);
-            return Err(Error::Overflow { tensor, row, column, value, target });
-        }
+    let half = target == DType::F16 || target.is_quantized();
+    let too_large = if half { overflows_f16(values) } else { None };
+    if let Some((row, column, value)) = too_large.map(at) {
+        return Err(Error::Overflow { tensor: name.clone(), row, column, value, target });
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use gristmill_tensor::{DType, TensorInfo};
 
-use crate::plan::Plan;
 use crate::OutType;
+use crate::plan::Plan;
 
 /// What happens during a conversion, in this order: once `Planned`, then `Written` after every slab.
 #[derive(Debug)]
@@ -70,7 +70,10 @@ impl fmt::Display for Note {
         match self {
             Note::RowNotWholeBlocks { tensor, row_len, wanted, stored } => {
                 let block = wanted.block_len();
-                write!(f, "{tensor} is stored as {stored}: its rows of {row_len} are not blocks of {block}")
+                write!(
+                    f,
+                    "{tensor} is stored as {stored}: its rows of {row_len} are not blocks of {block}"
+                )
             }
             Note::ExactOutput { tensor, stored } => {
                 write!(f, "{tensor} is stored as {stored}: the logits depend on it most")
@@ -78,11 +81,15 @@ impl fmt::Display for Note {
             Note::TiedOutput { tensor } => {
                 write!(f, "{tensor} is left out: it is the same matrix as the embedding")
             }
-            Note::Ignored { count: 1, example } => write!(f, "{example} is left out: it is not a weight"),
+            Note::Ignored { count: 1, example } => {
+                write!(f, "{example} is left out: it is not a weight")
+            }
             Note::Ignored { count, example } => {
                 write!(f, "{count} tensors are left out that are not weights: {example}, …")
             }
-            Note::NoVocabulary => f.write_str("the file has no vocabulary: it can be run on token ids only"),
+            Note::NoVocabulary => {
+                f.write_str("the file has no vocabulary: it can be run on token ids only")
+            }
             Note::Tokenizer(note) => note.fmt(f),
         }
     }

@@ -47,10 +47,11 @@ impl Slabs {
             let n_rows = tensor.target.shape.rows();
             let preferred = SLAB_BYTES / (tensor.source.row_bytes() as u64).max(1);
             let rows = preferred.clamp(1, share / row_cost(tensor)) as usize;
-            slabs.extend((0..n_rows).step_by(rows).map(|start| Slab {
-                tensor: position,
-                rows: start..n_rows.min(start + rows),
-            }));
+            slabs.extend(
+                (0..n_rows)
+                    .step_by(rows)
+                    .map(|start| Slab { tensor: position, rows: start..n_rows.min(start + rows) }),
+            );
         }
         let workers = workers.min(slabs.len().max(1) as u64) as usize;
         Ok(Slabs { slabs, workers })
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
     use gristmill_tensor::{DType, TensorInfo};
 
-    fn planned(shape: &[usize], from: DType, to: DType) -> PlannedTensor {
+    fn planned<const N: usize>(shape: [usize; N], from: DType, to: DType) -> PlannedTensor {
         PlannedTensor {
             source: TensorInfo::new("t", from, shape),
             target: TensorInfo::new("t", to, shape),
@@ -85,7 +86,7 @@ mod tests {
     #[test]
     fn every_row_is_in_exactly_one_slab_and_the_workers_fit_the_budget() {
         let tensors =
-            [planned(&[1000, 4096], DType::F16, DType::Q4_0), planned(&[7], DType::F32, DType::F32)];
+            [planned([1000, 4096], DType::F16, DType::Q4_0), planned([7], DType::F32, DType::F32)];
         for memory in [1 << 20, 32 << 20, 1 << 30] {
             for threads in [1, 2, 64] {
                 let Slabs { slabs, workers } = Slabs::cut(&tensors, memory, threads).unwrap();
@@ -104,14 +105,14 @@ mod tests {
 
     #[test]
     fn a_row_that_cannot_fit_is_refused_by_name() {
-        let tensors = [planned(&[2, 1 << 20], DType::F32, DType::F32)];
+        let tensors = [planned([2, 1 << 20], DType::F32, DType::F32)];
         let error = Slabs::cut(&tensors, 1 << 20, 4).unwrap_err();
         assert!(matches!(error, Error::Memory { ref tensor, .. } if tensor == "t"), "{error}");
     }
 
     #[test]
     fn long_rows_leave_fewer_workers() {
-        let tensors = [planned(&[64, 1 << 20], DType::F32, DType::F32)];
+        let tensors = [planned([64, 1 << 20], DType::F32, DType::F32)];
         assert_eq!(Slabs::cut(&tensors, 30 << 20, 8).unwrap().workers, 2);
     }
 }

@@ -92,7 +92,8 @@ fn place(arch: &dyn Architecture, name: &str) -> (u8, u32, usize) {
 
 /// What tensors that no architecture of ours has may be.
 fn hint(unknown: &[String]) -> &'static str {
-    let any = |marks: &[&str]| unknown.iter().any(|name| marks.iter().any(|mark| name.contains(mark)));
+    let any =
+        |marks: &[&str]| unknown.iter().any(|name| marks.iter().any(|mark| name.contains(mark)));
     if any(&[".qweight", ".qzeros", "quant_state", ".SCB", ".weight_packed", ".weight_scale"]) {
         "; this looks like a checkpoint quantized by GPTQ, AWQ or the like: take the original one"
     } else if any(&["lora_A", "lora_B", "lora_embedding"]) {

@@ -1,4 +1,5 @@
 //! Checkpoints in the house's words: names, order of rows, what is left out and what is refused.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
@@ -45,7 +46,9 @@ fn queries_and_keys_are_interleaved_and_any_slab_is_a_part_of_the_whole() {
     let options = Options { n_head: 4, n_head_kv: 2, biases: true, ..Options::default() };
     let stored = tiny("llama", &options).checkpoint;
     let canonical = canonical_of(tiny("llama", &options), unchanged).unwrap();
-    for (part, spelled, n_head) in [("attn_q", "q_proj", 4), ("attn_k", "k_proj", 2), ("attn_v", "v_proj", 0)] {
+    for (part, spelled, n_head) in
+        [("attn_q", "q_proj", 4), ("attn_k", "k_proj", 2), ("attn_v", "v_proj", 0)]
+    {
         let house = format!("blk.1.{part}.weight");
         let spelled = format!("model.layers.1.self_attn.{spelled}.weight");
         let whole = canonical.tensor(&house).unwrap();
@@ -59,7 +62,11 @@ fn queries_and_keys_are_interleaved_and_any_slab_is_a_part_of_the_whole() {
                 }
             };
             let expected = stored.read(&spelled, stored_row..stored_row + 1).unwrap();
-            assert_eq!(whole.bytes[row * row_bytes..(row + 1) * row_bytes], *expected, "{house} {row}");
+            assert_eq!(
+                whole.bytes[row * row_bytes..(row + 1) * row_bytes],
+                *expected,
+                "{house} {row}"
+            );
         }
         for start in 0..n_rows {
             for end in [start, start + 1, start + 3, n_rows].map(|end| end.min(n_rows)) {
@@ -169,5 +176,7 @@ fn contradictions_are_refused_with_the_tensors_name() {
         info.dtype = DType::I32;
         assert_eq!(info.n_bytes(), bytes.len() as u64);
     });
-    assert!(matches!(error, Err(Error::NotAWeight { ref tensor, .. }) if tensor == "transformer.wte.weight"));
+    assert!(
+        matches!(error, Err(Error::NotAWeight { ref tensor, .. }) if tensor == "transformer.wte.weight")
+    );
 }

@@ -1,4 +1,5 @@
 //! Model file in, model file out: bytes, budgets, refusals.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -6,7 +7,7 @@ use std::path::Path;
 
 use gristmill_convert::{ConvertOptions, Error, Event, Note, OutType, Report, Result, convert};
 use gristmill_gguf::{Gguf, Reader};
-use gristmill_tensor::{Checkpoint, DType, Error as FileError, Metadata, TensorInfo, keys};
+use gristmill_tensor::{Checkpoint, DType, Error as FileError, Metadata, Shape, TensorInfo, keys};
 use gristmill_testkit::{MemoryCheckpoint, Rng};
 
 /// A model of an architecture that the house does not know, with all kinds of tensors.
@@ -25,7 +26,7 @@ fn model(dtype: DType) -> MemoryCheckpoint {
         ("output.weight", vec![70, 96]),
     ]
     .map(|(name, shape)| {
-        let info = TensorInfo::new(name, dtype, shape);
+        let info = TensorInfo::new(name, dtype, Shape::new(shape));
         let values = rng.normals(info.shape.numel(), 1.0);
         let mut bytes = vec![0; info.n_bytes() as usize];
         (gristmill_quant::codec(dtype).unwrap().quantize.unwrap())(&values, &mut bytes);
@@ -58,7 +59,10 @@ fn every_type_is_quantized_as_its_codec_does_it() {
             let report = run(&source, &output, &to(outtype)).unwrap();
             assert_eq!(report.tallies.iter().map(|tally| tally.tensors).sum::<usize>(), 7);
             let written = Reader::open(&output).unwrap();
-            assert_eq!(written.metadata().get_u32(keys::FILE_TYPE).unwrap(), Some(outtype.file_type()));
+            assert_eq!(
+                written.metadata().get_u32(keys::FILE_TYPE).unwrap(),
+                Some(outtype.file_type())
+            );
             for info in source.tensors() {
                 let tensor = written.tensor(&info.name).unwrap();
                 let mut expected = vec![0; tensor.bytes.len()];
@@ -133,7 +137,8 @@ fn what_is_quantized_is_copied_or_refused_or_done_again_on_demand() {
 
 fn with_value(row: usize, column: usize, value: f32) -> MemoryCheckpoint {
     let mut tensors = model(DType::F32).into_tensors();
-    let (info, bytes) = tensors.iter_mut().find(|(info, _)| info.name == "blk.0.attn_q.weight").unwrap();
+    let (info, bytes) =
+        tensors.iter_mut().find(|(info, _)| info.name == "blk.0.attn_q.weight").unwrap();
     let at = 4 * (row * info.shape.row_len() + column);
     bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
     let mut metadata = Metadata::new("test");
@@ -164,7 +169,10 @@ fn weights_too_large_for_half_precision_are_refused_with_the_cure() {
     let folder = tempfile::tempdir().unwrap();
     let source = with_value(0, 5, -65520.0);
     let error = run(&source, &folder.path().join("a"), &to(OutType::F16)).unwrap_err();
-    assert!(matches!(error, Error::Overflow { row: 0, column: 5, target: DType::F16, .. }), "{error}");
+    assert!(
+        matches!(error, Error::Overflow { row: 0, column: 5, target: DType::F16, .. }),
+        "{error}"
+    );
     assert!(error.to_string().contains("bf16"), "{error}");
     run(&source, &folder.path().join("b"), &to(OutType::BF16)).unwrap();
 }

@@ -49,7 +49,11 @@ const ENOUGH_TILES: usize = 16;
 pub fn alibi_slopes(n_head: usize, max: f32) -> Vec<f32> {
     let n_floor = if n_head == 0 { 1 } else { 1usize << n_head.ilog2() };
     let exponent = |h: usize| {
-        if h < n_floor { (h + 1) as f32 / n_floor as f32 } else { (2 * (h - n_floor) + 1) as f32 / (2 * n_floor) as f32 }
+        if h < n_floor {
+            (h + 1) as f32 / n_floor as f32
+        } else {
+            (2 * (h - n_floor) + 1) as f32 / (2 * n_floor) as f32
+        }
     };
     (0..n_head).map(|h| (-max * exponent(h)).exp2()).collect()
 }
@@ -72,7 +76,10 @@ pub fn attend(
     let shape = cache.shape();
     let n_head = attention.n_head;
     let width = n_head * shape.head_dim;
-    assert!(q.len() == out.len() && width > 0 && q.len().is_multiple_of(width), "whole rows of queries");
+    assert!(
+        q.len() == out.len() && width > 0 && q.len().is_multiple_of(width),
+        "whole rows of queries"
+    );
     assert!(n_head.is_multiple_of(shape.n_head_kv), "every key-value head has as many query heads");
     assert!(attention.slopes.is_empty() || attention.slopes.len() == n_head, "a slope per head");
     assert!(first + q.len() / width <= cache.capacity(), "the keys are there");
@@ -128,11 +135,21 @@ fn attend_pages<E: Element>(
 
     let tile_len = n_parts * partial_len;
     if n_parts > 1 {
-        for_rows(team, scratch, tile_len, &|_, tiles| dispatch(Merge { tiles, tile_len, partial_len, shape }));
+        for_rows(team, scratch, tile_len, &|_, tiles| {
+            dispatch(Merge { tiles, tile_len, partial_len, shape })
+        });
     }
     let tiles = &scratch[..];
     for_rows(team, out, width, &|first_token, out| {
-        dispatch(Finish { tiles, tile_len, tile_tokens, n_head: attention.n_head, shape, first_token, out });
+        dispatch(Finish {
+            tiles,
+            tile_len,
+            tile_tokens,
+            n_head: attention.n_head,
+            shape,
+            first_token,
+            out,
+        });
     });
 }
 
@@ -171,13 +188,13 @@ impl<E: Element> Kernel for Tile<'_, E> {
     #[inline(always)]
     fn run<V: Vector>(mut self) {
         let n_rows = self.tokens.len() * self.group();
-        let mut row = 0;
+        let (mut row, mut weights) = (0, [[0.0; PAGE]; TILE_ROWS]);
         // Rows that go through the pages together; how many does not change what is computed for each.
         macro_rules! take_rows {
             ($($n:literal)*) => {$(
                 if $n <= V::ACCUMULATORS {
                     while n_rows - row >= $n {
-                        self.rows::<V, $n>(row);
+                        self.rows::<V, $n>(row, &mut weights);
                         row += $n;
                     }
                 }
@@ -194,7 +211,7 @@ impl<E: Element> Tile<'_, E> {
 
     /// Takes rows `first_row ..` through all pages of the part.
     #[inline(always)]
-    fn rows<V: Vector, const N: usize>(&mut self, first_row: usize) {
+    fn rows<V: Vector, const N: usize>(&mut self, first_row: usize, weights: &mut [[f32; PAGE]]) {
         let (group, head_dim) = (self.group(), self.shape.head_dim);
         let mut rows = [Row::default(); N];
         for i in 0..N {
@@ -217,7 +234,17 @@ impl<E: Element> Tile<'_, E> {
                 visible[i] = (first - start, end - start);
             }
             let (keys, values) = self.shape.head(&self.pages[page], self.head_kv);
-            merge_page::<V, E, N>(self.attention, self.shape, &rows, &visible, start, keys, values, &mut partial);
+            merge_page::<V, E, N>(
+                self.attention,
+                self.shape,
+                &rows,
+                &visible,
+                start,
+                keys,
+                values,
+                weights,
+                &mut partial,
+            );
         }
     }
 }

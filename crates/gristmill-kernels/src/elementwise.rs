@@ -22,12 +22,19 @@ pub(crate) trait Function2: Copy + Sync {
 }
 
 /// Calls `f(first row, rows)` for parts of `values` that cover it, in parallel if there is enough to do.
-pub(crate) fn for_rows(team: &Team, values: &mut [f32], row_len: usize, f: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+pub(crate) fn for_rows(
+    team: &Team,
+    values: &mut [f32],
+    row_len: usize,
+    f: &(dyn Fn(usize, &mut [f32]) + Sync),
+) {
     if values.len() < 2 * GRAIN || team.n_threads() == 1 {
         return f(0, values);
     }
     let rows_per_part = GRAIN.div_ceil(row_len);
-    team.for_each_chunk_mut(values, rows_per_part * row_len, &|part, rows| f(part * rows_per_part, rows));
+    team.for_each_chunk_mut(values, rows_per_part * row_len, &|part, rows| {
+        f(part * rows_per_part, rows)
+    });
 }
 
 /// `x = f(x)` for each element.

@@ -138,7 +138,12 @@ impl KvCache {
     }
 
     /// Bytes that a cache of this kind takes for `n_positions`; `None` when that overflows.
-    pub fn bytes_for(n_head_kv: usize, head_dim: usize, cache_type: CacheType, n_positions: usize) -> Option<usize> {
+    pub fn bytes_for(
+        n_head_kv: usize,
+        head_dim: usize,
+        cache_type: CacheType,
+        n_positions: usize,
+    ) -> Option<usize> {
         let per_head = head_dim.checked_next_multiple_of(LANES)?.checked_add(head_dim)?;
         let per_position = per_head.checked_mul(n_head_kv)?.checked_mul(cache_type.bytes())?;
         n_positions.checked_next_multiple_of(PAGE)?.checked_mul(per_position)
@@ -173,7 +178,10 @@ impl KvCache {
     /// When the lengths do not fit, or there is no room.
     pub fn write(&mut self, team: &Team, first: usize, k: &[f32], v: &[f32]) {
         let width = self.shape.n_head_kv * self.shape.head_dim;
-        assert!(k.len() == v.len() && k.len().is_multiple_of(width), "whole rows of keys and values");
+        assert!(
+            k.len() == v.len() && k.len().is_multiple_of(width),
+            "whole rows of keys and values"
+        );
         assert!(first + k.len() / width <= self.capacity(), "room was reserved");
         match &mut self.pages {
             Pages::F16(pages) => write(team, self.shape, pages, first, k, v),
@@ -190,7 +198,14 @@ impl KvCache {
     }
 }
 
-fn write<E: Element>(team: &Team, shape: HeadShape, pages: &mut [Vec<E>], first: usize, k: &[f32], v: &[f32]) {
+fn write<E: Element>(
+    team: &Team,
+    shape: HeadShape,
+    pages: &mut [Vec<E>],
+    first: usize,
+    k: &[f32],
+    v: &[f32],
+) {
     let width = shape.n_head_kv * shape.head_dim;
     let end = first + k.len() / width;
     for page_number in first / PAGE..end.div_ceil(PAGE) {
@@ -206,13 +221,22 @@ fn write<E: Element>(team: &Team, shape: HeadShape, pages: &mut [Vec<E>], first:
                 write_head(shape, page, head, slot, k, v);
             }
         } else {
-            team.for_each_chunk_mut(page, shape.head_len(), &|head, page| write_head(shape, page, head, slot, k, v));
+            team.for_each_chunk_mut(page, shape.head_len(), &|head, page| {
+                write_head(shape, page, head, slot, k, v)
+            });
         }
     }
 }
 
 /// Stores one head of consecutive tokens, the first of which has the place `slot` in its page.
-fn write_head<E: Element>(shape: HeadShape, page: &mut [E], head: usize, slot: usize, k: &[f32], v: &[f32]) {
+fn write_head<E: Element>(
+    shape: HeadShape,
+    page: &mut [E],
+    head: usize,
+    slot: usize,
+    k: &[f32],
+    v: &[f32],
+) {
     let HeadShape { n_head_kv, head_dim } = shape;
     let (keys, values) = page.split_at_mut(PAGE * head_dim);
     let width = n_head_kv * head_dim;
@@ -242,7 +266,9 @@ mod tests {
         let value = |position: usize, i: usize| (position * width + i) as f32;
         for (first, n_tokens) in [(0, 1), (0, 300), (120, 1), (100, 200), (255, 3)] {
             let row = |sign: f32| -> Vec<f32> {
-                (first..first + n_tokens).flat_map(|p| (0..width).map(move |i| sign * value(p, i))).collect()
+                (first..first + n_tokens)
+                    .flat_map(|p| (0..width).map(move |i| sign * value(p, i)))
+                    .collect()
             };
             let mut cache = KvCache::new(n_head_kv, head_dim, CacheType::F32);
             cache.reserve(first + n_tokens);

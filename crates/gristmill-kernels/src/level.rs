@@ -7,6 +7,7 @@
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 pub(crate) mod portable;
+pub(crate) mod vector;
 
 use std::sync::OnceLock;
 
@@ -27,7 +28,8 @@ impl Level {
     /// The levels this CPU can run, the least first. Only these are ever used.
     pub fn available() -> &'static [Level] {
         static COUNT: OnceLock<usize> = OnceLock::new();
-        let count = *COUNT.get_or_init(|| Level::ALL.iter().take_while(|level| level.is_detected()).count());
+        let count = *COUNT
+            .get_or_init(|| Level::ALL.iter().take_while(|level| level.is_detected()).count());
         &Level::ALL[..count]
     }
 

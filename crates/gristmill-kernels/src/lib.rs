@@ -21,12 +21,28 @@
 //! assert_eq!(y, [3.0, 7.0]);
 //! ```
 //!
-//! Reading order: [`level`](Level), [`team`](Team), `matmul`, then the levels' folders.
+//! Everything else works on rows of f32: [`rms_norm`], [`rope`], [`attend`] over a [`KvCache`], [`silu`] and so on.
+//!
+//! Reading order: [`level`](Level), [`team`](Team), `matmul`, then the levels' folders; `kv_cache` and `attention`;
+//! `elementwise`, `math`, `activation`, `norm`, `rope`, each short, over the sixteen floats of `level/vector`.
 
+mod activation;
+mod attention;
+mod elementwise;
+mod kv_cache;
 mod level;
+mod math;
 mod matmul;
+mod norm;
+mod rope;
 mod team;
 
+pub use activation::{gelu, gelu_tanh, silu, silu_mul};
+pub use attention::{Attention, alibi_slopes, attend};
+pub use elementwise::{add, clamp, mul, scale};
+pub use kv_cache::{CacheType, KvCache};
 pub use level::{Level, level};
 pub use matmul::{Activations, Matrix, Product, matmul, matmul_joined};
+pub use norm::{layer_norm, rms_norm};
+pub use rope::{RopePairs, RopeTable, rope};
 pub use team::{Grid, Team, Tile};

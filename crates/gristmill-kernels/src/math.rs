@@ -111,7 +111,8 @@ mod tests {
         for &level in Level::available() {
             for i in 0..20_000 {
                 let x: [f32; LANES] = std::array::from_fn(|lane| {
-                    (range[0] + (range[1] - range[0]) * (i * LANES + lane) as f64 / 320_000.0) as f32
+                    (range[0] + (range[1] - range[0]) * (i * LANES + lane) as f64 / 320_000.0)
+                        as f32
                 });
                 for (x, y) in x.into_iter().zip(dispatch_at(level, (f, x))) {
                     let truth = truth(f64::from(x));
@@ -150,7 +151,8 @@ mod tests {
 
     #[test]
     fn sigmoid_is_right_to_a_few_units_in_the_last_place() {
-        let [absolute, relative] = errors(Function::Sigmoid, [-80.0, 80.0], |x| 1.0 / (1.0 + (-x).exp()));
+        let [absolute, relative] =
+            errors(Function::Sigmoid, [-80.0, 80.0], |x| 1.0 / (1.0 + (-x).exp()));
         assert!(absolute < 1.2e-7 && relative < 4e-7, "{absolute:e} {relative:e}");
     }
 

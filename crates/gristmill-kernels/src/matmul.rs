@@ -35,7 +35,13 @@ pub struct Product<'a> {
 ///
 /// # Panics
 /// When the lengths do not fit each other.
-pub fn matmul(team: &Team, weight: &Matrix, x: &mut Activations, bias: Option<&[f32]>, y: &mut [f32]) {
+pub fn matmul(
+    team: &Team,
+    weight: &Matrix,
+    x: &mut Activations,
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) {
     matmul_joined(team, x, &mut [Product { weight, bias, y }]);
 }
 
@@ -48,14 +54,23 @@ pub fn matmul_joined(team: &Team, x: &mut Activations, products: &mut [Product<'
 }
 
 /// [`matmul_joined`] at a level this CPU has.
-pub(crate) fn matmul_at(level: Level, team: &Team, x: &mut Activations, products: &mut [Product<'_>]) {
+pub(crate) fn matmul_at(
+    level: Level,
+    team: &Team,
+    x: &mut Activations,
+    products: &mut [Product<'_>],
+) {
     let n_tokens = x.n_tokens();
     let mut parts: Vec<(&Matrix, Option<&[f32]>, Kernels)> = Vec::with_capacity(products.len());
     let mut grids = Vec::with_capacity(products.len());
     for Product { weight, bias, y } in products {
         assert_eq!(weight.n_in(), x.n_in(), "{}: the width of the activations", weight.name());
         assert_eq!(y.len(), n_tokens * weight.n_out(), "{}: the size of the result", weight.name());
-        assert!(bias.is_none_or(|bias| bias.len() == weight.n_out()), "{}: the size of the bias", weight.name());
+        assert!(
+            bias.is_none_or(|bias| bias.len() == weight.n_out()),
+            "{}: the size of the bias",
+            weight.name()
+        );
         let kernels = kernels_at(level, weight.dtype());
         if kernels.form == Form::Int8 {
             x.make_int8(team, level);
@@ -69,12 +84,16 @@ pub(crate) fn matmul_at(level: Level, team: &Team, x: &mut Activations, products
         let (weight, bias, kernels) = parts[number];
         let kernel = if n_tokens == 1 { kernels.gemv } else { kernels.gemm };
         let columns = tile.columns();
-        let bytes = &weight.bytes()[columns.start * weight.row_bytes()..columns.end * weight.row_bytes()];
+        let bytes =
+            &weight.bytes()[columns.start * weight.row_bytes()..columns.end * weight.row_bytes()];
         let (dtype, row_bytes, n_in) = (weight.dtype(), weight.row_bytes(), weight.n_in());
         kernel(&Rows { dtype, bytes, row_bytes, n_in }, x, &mut tile);
         if let Some(bias) = bias {
             for t in tile.rows() {
-                tile.row_mut(t).iter_mut().zip(&bias[columns.clone()]).for_each(|(y, bias)| *y += bias);
+                tile.row_mut(t)
+                    .iter_mut()
+                    .zip(&bias[columns.clone()])
+                    .for_each(|(y, bias)| *y += bias);
             }
         }
     });

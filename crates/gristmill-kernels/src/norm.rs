@@ -18,7 +18,14 @@ pub fn rms_norm(team: &Team, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32
 ///
 /// # Panics
 /// As [`rms_norm`], and when `bias` is not as long as `weight`.
-pub fn layer_norm(team: &Team, x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, out: &mut [f32]) {
+pub fn layer_norm(
+    team: &Team,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    eps: f32,
+    out: &mut [f32],
+) {
     assert!(bias.is_none_or(|bias| bias.len() == weight.len()), "weight and bias of one length");
     rows(team, x, out, Norm { weight, bias, eps, centered: true });
 }
@@ -134,14 +141,22 @@ mod tests {
     }
 
     /// The two norms by their formulas in double precision.
-    fn reference(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, centered: bool) -> Vec<f64> {
+    fn reference(
+        x: &[f32],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        eps: f32,
+        centered: bool,
+    ) -> Vec<f64> {
         let mut out = Vec::new();
         for x in x.chunks(weight.len()) {
             let n = x.len() as f64;
-            let mean = if centered { x.iter().map(|&x| f64::from(x)).sum::<f64>() / n } else { 0.0 };
+            let mean =
+                if centered { x.iter().map(|&x| f64::from(x)).sum::<f64>() / n } else { 0.0 };
             let variance = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
             for (i, &x) in x.iter().enumerate() {
-                let y = (f64::from(x) - mean) / (variance + f64::from(eps)).sqrt() * f64::from(weight[i]);
+                let y = (f64::from(x) - mean) / (variance + f64::from(eps)).sqrt()
+                    * f64::from(weight[i]);
                 out.push(y + bias.map_or(0.0, |bias| f64::from(bias[i])));
             }
         }

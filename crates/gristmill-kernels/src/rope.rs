@@ -55,7 +55,15 @@ impl RopeTable {
 ///
 /// # Panics
 /// When `x` is not whole rows that the table covers, or a head has fewer dimensions than the table turns.
-pub fn rope(team: &Team, x: &mut [f32], n_heads: usize, head_dim: usize, pairs: RopePairs, table: &RopeTable, first: usize) {
+pub fn rope(
+    team: &Team,
+    x: &mut [f32],
+    n_heads: usize,
+    head_dim: usize,
+    pairs: RopePairs,
+    table: &RopeTable,
+    first: usize,
+) {
     let width = n_heads * head_dim;
     let turns_per_token = 2 * table.n_pairs;
     assert!(turns_per_token <= head_dim, "no more pairs than a head has");
@@ -86,7 +94,9 @@ impl Kernel for Turn<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let n_pairs = self.turns_per_token / 2;
-        for (row, turns) in self.x.chunks_exact_mut(self.width).zip(self.turns.chunks_exact(self.turns_per_token)) {
+        for (row, turns) in
+            self.x.chunks_exact_mut(self.width).zip(self.turns.chunks_exact(self.turns_per_token))
+        {
             let (cos, sin) = turns.split_at(n_pairs);
             for head in row.chunks_exact_mut(self.head_dim) {
                 match self.pairs {
@@ -114,7 +124,14 @@ mod tests {
     use super::*;
 
     /// Turns with complex multiplication in double precision, element by element.
-    fn reference(x: &[f32], head_dim: usize, width: usize, inv_freq: &[f32], pairs: RopePairs, first: usize) -> Vec<f64> {
+    fn reference(
+        x: &[f32],
+        head_dim: usize,
+        width: usize,
+        inv_freq: &[f32],
+        pairs: RopePairs,
+        first: usize,
+    ) -> Vec<f64> {
         let mut out: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
         for (t, row) in out.chunks_mut(width).enumerate() {
             for head in row.chunks_mut(head_dim) {
@@ -124,7 +141,8 @@ mod tests {
                         RopePairs::Halves => (pair, pair + inv_freq.len()),
                     };
                     let (sin, cos) = f64::from((first + t) as f32 * inv_freq[pair]).sin_cos();
-                    (head[i], head[j]) = (head[i] * cos - head[j] * sin, head[i] * sin + head[j] * cos);
+                    (head[i], head[j]) =
+                        (head[i] * cos - head[j] * sin, head[i] * sin + head[j] * cos);
                 }
             }
         }
@@ -136,15 +154,21 @@ mod tests {
         let (head_dim, n_heads, n_tokens, first) = (10, 3, 4, 1000);
         let inv_freq = [1.0, 0.1, 0.003];
         let width = head_dim * n_heads;
-        let x: Vec<f32> = (0..n_tokens * width).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+        let x: Vec<f32> =
+            (0..n_tokens * width).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
         let mut table = RopeTable::new();
         table.fill(&inv_freq, 1.0, first, n_tokens);
         assert_eq!(table.n_tokens(), n_tokens);
         for pairs in [RopePairs::Neighbors, RopePairs::Halves] {
             let mut y = x.clone();
             rope(&Team::new(2), &mut y, n_heads, head_dim, pairs, &table, 0);
-            for (i, (y, expected)) in y.iter().zip(reference(&x, head_dim, width, &inv_freq, pairs, first)).enumerate() {
-                assert!((f64::from(*y) - expected).abs() < 1e-6, "{pairs:?} {i}: {y} is not {expected}");
+            for (i, (y, expected)) in
+                y.iter().zip(reference(&x, head_dim, width, &inv_freq, pairs, first)).enumerate()
+            {
+                assert!(
+                    (f64::from(*y) - expected).abs() < 1e-6,
+                    "{pairs:?} {i}: {y} is not {expected}"
+                );
                 if i % head_dim >= 6 {
                     assert_eq!(*y, x[i]);
                 }

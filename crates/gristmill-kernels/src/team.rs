@@ -7,7 +7,10 @@
 //! something else on its core) finds the gate closed and is not waited for: only workers that have entered are. On a
 //! crowded machine the team is therefore never slower than its caller alone by more than the task a worker was
 //! interrupted in.
-#![expect(unsafe_code, reason = "a job borrowed from the caller's stack is lent to threads that live longer")]
+#![expect(
+    unsafe_code,
+    reason = "a job borrowed from the caller's stack is lent to threads that live longer"
+)]
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -108,7 +111,9 @@ impl Team {
         let shared = &*self.shared;
         // SAFETY: the reference is used only by threads inside the gate, and this function neither returns nor
         // unwinds before the gate is closed and all of them have left.
-        let task = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(task) };
+        let task = unsafe {
+            std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(task)
+        };
         // SAFETY: `busy` is ours, the gate is closed and nobody is inside, so nobody else touches the job.
         unsafe { *shared.job.get() = Job { task, n_tasks } };
         shared.next.0.store(0, Ordering::Relaxed);
@@ -195,7 +200,12 @@ impl Shared {
                 return;
             }
             // The exchange fails when the job was closed, or another worker entered, in the meantime.
-            if self.gate.0.compare_exchange(gate, gate + 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            if self
+                .gate
+                .0
+                .compare_exchange(gate, gate + 1, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+            {
                 last = gate >> NUMBER_SHIFT;
                 // SAFETY: inside an open gate the job is not written: its owner waits until we have finished.
                 let job = unsafe { *self.job.get() };
@@ -207,7 +217,9 @@ impl Shared {
 
     /// The gate's value once it is open for a job other than number `last`, or `STOP`.
     fn wait_for_a_job_after(&self, last: u64) -> u64 {
-        let open = |gate: u64| gate == STOP || ((gate >> NUMBER_SHIFT) % 2 == 1 && gate >> NUMBER_SHIFT != last);
+        let open = |gate: u64| {
+            gate == STOP || ((gate >> NUMBER_SHIFT) % 2 == 1 && gate >> NUMBER_SHIFT != last)
+        };
         let mut patience = Patience::new();
         loop {
             let gate = self.gate.0.load(Ordering::Acquire);
@@ -378,13 +390,19 @@ impl<T> Tile<'_, T> {
         let inside = |part: &Range<usize>, whole: &Range<usize>| {
             whole.start <= part.start && part.start <= part.end && part.end <= whole.end
         };
-        assert!(inside(&rows, &self.rows) && inside(&columns, &self.columns), "a part of this tile");
+        assert!(
+            inside(&rows, &self.rows) && inside(&columns, &self.columns),
+            "a part of this tile"
+        );
         Tile { start: self.start, row_len: self.row_len, rows, columns, borrow: PhantomData }
     }
 
     /// Where each row of the tile starts: its `n`-th row is at `pointer + n * stride`, and `columns().len()` elements
     /// there may be written while the tile is borrowed.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only kernels with raw stores need it"))]
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only kernels with raw stores need it")
+    )]
     pub(crate) fn raw(&mut self) -> (*mut T, usize) {
         (self.start.wrapping_add(self.rows.start * self.row_len + self.columns.start), self.row_len)
     }

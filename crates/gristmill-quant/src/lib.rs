@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The bytes are those of ggml's reference quantizers, bit for bit, on every machine: the arithmetic is `f32` in a
-//! fixed order, and no code here depends on the CPU, except the float conversions of `half`, which are exact.
+//! fixed order and without fused multiply-adds, and nothing that depends on the CPU can change a result.
 //!
 //! ```
 //! use gristmill_quant::codec;

@@ -19,6 +19,9 @@ const BUDGETS: &[(DType, f32)] = &[
     (DType::Q8_1, 0.5 / 127.0 + 0.0006),
 ];
 
+/// Scales below the normal range of `f16` are off by up to 2^-25, and 127 of them make the largest code.
+const SMALL_SCALE_ERROR: f32 = 128.0 / (1 << 25) as f32;
+
 fn makers() -> impl Iterator<Item = &'static Codec> {
     CODECS.iter().filter(|codec| codec.quantize.is_some())
 }
@@ -110,7 +113,7 @@ fn values_too_small_for_a_scale_become_zeros() {
     }
 }
 
-/// Magnitudes at which neither the scale nor the minimum leaves the normal range of `f16`.
+/// Ordinary magnitudes of weights.
 fn scale() -> impl Strategy<Value = f32> {
     (-3..4i32).prop_map(|exponent| 10f32.powi(exponent))
 }
@@ -127,7 +130,7 @@ proptest! {
             let codec = codec(dtype).unwrap();
             let restored = restored(codec, &quantized(codec, &values));
             for (values, restored) in values.chunks(32).zip(restored.chunks(32)) {
-                let allowed = share * largest(values);
+                let allowed = share * largest(values) + SMALL_SCALE_ERROR;
                 for (x, y) in values.iter().zip(restored) {
                     prop_assert!((x - y).abs() <= allowed, "{dtype}: {x} became {y}, allowed {allowed}");
                 }
@@ -138,11 +141,10 @@ proptest! {
     #[test]
     fn a_constant_block_is_restored_to_the_precision_of_its_scale(x in -1f32..1.0, scale in scale()) {
         let x = x * scale;
-        prop_assume!(x.abs() > 1e-2);
         for &(dtype, _) in BUDGETS {
             let codec = codec(dtype).unwrap();
             for y in restored(codec, &quantized(codec, &[x; 32])) {
-                prop_assert!((x - y).abs() <= x.abs() / 2048.0, "{dtype}: {x} became {y}");
+                prop_assert!((x - y).abs() <= x.abs() / 2047.0 + SMALL_SCALE_ERROR, "{dtype}: {x} became {y}");
             }
         }
     }
@@ -159,6 +161,8 @@ proptest! {
 
     #[test]
     fn quantizing_restored_values_changes_nothing(values in row()) {
+        // A scale that rounds to zero may lose its sign.
+        prop_assume!(values.chunks(32).all(|block| largest(block) > 1e-4));
         for dtype in [DType::F32, DType::F16, DType::BF16, DType::Q4_0, DType::Q5_0, DType::Q8_0] {
             let codec = codec(dtype).unwrap();
             let blocks = quantized(codec, &values);

@@ -2,6 +2,7 @@
 //!
 //! The input is a fixed sequence of 256 numbers; 32-element types use its beginning. For each type there are the
 //! blocks of ggml's reference quantizer and the CRC-32 of what ggml restores from them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use gristmill_quant::codec;
 use gristmill_tensor::DType;

@@ -29,12 +29,8 @@ fn check(charsmap: &[u8]) -> Result<(), &'static str> {
     let size = u32::from_le_bytes(*size) as usize / 4 * 4;
     let (trie, replacements) = rest.split_at_checked(size).ok_or("is shorter than it says")?;
     let replacements = str::from_utf8(replacements).map_err(|_| "has replacements not in UTF-8")?;
-    let units: Vec<usize> = trie
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|unit| u32::from_le_bytes(*unit) as usize)
-        .collect();
+    let units: Vec<usize> =
+        trie.as_chunks::<4>().0.iter().map(|unit| u32::from_le_bytes(*unit) as usize).collect();
     let mut visited = vec![false; units.len()];
     let mut open = vec![0usize];
     *visited.first_mut().ok_or("has no trie")? = true;

@@ -50,7 +50,9 @@ fn splits<'a>(
 ) -> impl Iterator<Item = (TokenId, TokenId)> + use<'a> {
     text.char_indices().skip(1).take(MAX_CHARS).filter_map(move |(at, _)| {
         let part = |text: &str| {
-            vocab.id(text).filter(|&id| vocab.get(id).is_some_and(|token| token.kind == Kind::Normal))
+            vocab
+                .id(text)
+                .filter(|&id| vocab.get(id).is_some_and(|token| token.kind == Kind::Normal))
         };
         Some((part(&text[..at])?, part(&text[at..])?))
     })
@@ -65,11 +67,8 @@ pub(crate) fn score(vocab: &mut Vocab, merges: &Merges) {
             ranks.entry(result).or_insert(rank);
         }
     }
-    let normal: Vec<TokenId> = vocab
-        .iter()
-        .filter(|(_, token)| token.kind == Kind::Normal)
-        .map(|(id, _)| id)
-        .collect();
+    let normal: Vec<TokenId> =
+        vocab.iter().filter(|(_, token)| token.kind == Kind::Normal).map(|(id, _)| id).collect();
     let mut last = merges.len();
     for id in normal {
         let rank = ranks.get(&id).copied().unwrap_or_else(|| {
@@ -125,7 +124,8 @@ pub(crate) fn recover(vocab: &Vocab) -> Merges {
 /// The two tokens that `text` consists of when only tokens with lower ids are merged.
 fn last_merge(vocab: &Vocab, id: TokenId, text: &str) -> Option<(TokenId, TokenId)> {
     // Bounds of the parts: part i is text[bounds[i]..bounds[i + 1]].
-    let mut bounds: Vec<usize> = text.char_indices().map(|(at, _)| at).take(MAX_CHARS + 1).collect();
+    let mut bounds: Vec<usize> =
+        text.char_indices().map(|(at, _)| at).take(MAX_CHARS + 1).collect();
     if bounds.len() < 2 || bounds.len() > MAX_CHARS {
         return None;
     }

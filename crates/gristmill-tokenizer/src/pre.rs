@@ -202,14 +202,17 @@ mod tests {
             let json = serde_json::to_value(family.pre_tokenizer().unwrap()).unwrap();
             let steps = steps_of(&json).expect(family.name());
             let (found, exact) = Family::matching(&steps, family.ignore_merges, family.nfc);
-            assert!(exact);
-            assert_eq!(found.map(Family::name), Some(family.name()));
+            let found = found.expect(family.name());
+            assert!(exact, "{}", family.name());
+            assert_eq!(found.steps, family.steps);
+            assert_eq!((found.ignore_merges, found.nfc), (family.ignore_merges, family.nfc));
         }
     }
 
     #[test]
     fn no_name_means_two_families() {
-        let mut names: Vec<&str> = FAMILIES.iter().flat_map(|family| family.names).copied().collect();
+        let mut names: Vec<&str> =
+            FAMILIES.iter().flat_map(|family| family.names).copied().collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();

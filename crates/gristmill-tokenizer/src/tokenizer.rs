@@ -35,6 +35,7 @@ pub struct Tokenizer {
     pub(crate) kept: Option<Kept>,
     encoder: Encoder,
     notes: Vec<Note>,
+    kind: String,
 }
 
 /// The exact tokenizer.json of a tokenizer that GGUF's own keys describe only roughly.
@@ -89,7 +90,12 @@ impl Tokenizer {
 
     pub(crate) fn assemble(parts: Parts) -> Tokenizer {
         let Parts { origin, vocab, scheme, special, encoder, templates, notes, kept } = parts;
-        Tokenizer { origin, vocab, scheme, special, templates, kept, encoder, notes }
+        let kind = match &scheme {
+            Scheme::ByteLevel { family, .. } => format!("BPE (byte-level), pre {}", family.name()),
+            Scheme::SentencePiece(_) => "SentencePiece BPE".to_owned(),
+            Scheme::Unigram(_) => "SentencePiece unigram".to_owned(),
+        };
+        Tokenizer { origin, vocab, scheme, special, templates, kept, encoder, notes, kind }
     }
 
     /// The tokens of `text`.
@@ -128,8 +134,10 @@ impl Tokenizer {
             (Kind::Control | Kind::Unknown, _) => token.text.as_bytes().to_vec(),
             (Kind::UserDefined, Scheme::ByteLevel { .. }) => token.text.as_bytes().to_vec(),
             (_, Scheme::ByteLevel { .. }) => byte_level::to_bytes(&token.text),
-            (Kind::Byte, _) if let Some(byte) = byte_piece(&token.text) => vec![byte],
-            _ => token.text.replace(BLANK, " ").into_bytes(),
+            (kind, _) => match byte_piece(&token.text).filter(|_| kind == Kind::Byte) {
+                Some(byte) => vec![byte],
+                None => token.text.replace(BLANK, " ").into_bytes(),
+            },
         }
     }
 
@@ -190,13 +198,9 @@ impl Tokenizer {
         self.vocab.text(self.special.get(names.role)?)
     }
 
-    /// The kind of the tokenizer, for people.
-    pub fn kind(&self) -> String {
-        match &self.scheme {
-            Scheme::ByteLevel { family, .. } => format!("BPE (byte-level), pre {}", family.name()),
-            Scheme::SentencePiece(_) => "SentencePiece BPE".to_owned(),
-            Scheme::Unigram(_) => "SentencePiece unigram".to_owned(),
-        }
+    /// The kind of the tokenizer, for people: `"BPE (byte-level), pre gpt-2"`.
+    pub fn kind(&self) -> &str {
+        &self.kind
     }
 
     /// What was remarkable while loading.
@@ -218,7 +222,7 @@ impl fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokenizer")
             .field("origin", &self.origin)
-            .field("kind", &self.kind())
+            .field("kind", &self.kind)
             .field("n_vocab", &self.n_vocab())
             .finish_non_exhaustive()
     }

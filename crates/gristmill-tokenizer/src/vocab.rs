@@ -82,7 +82,8 @@ impl Vocab {
         let count = pairs.len();
         let n_tokens = pairs.iter().map(|(_, id)| id.saturating_add(1)).max().unwrap_or(0);
         if n_tokens > (count + MAX_GAPS) as u64 || n_tokens > MAX_TOKENS as u64 {
-            let what = format!("the highest id is {} but there are only {count} tokens", n_tokens - 1);
+            let what =
+                format!("the highest id is {} but there are only {count} tokens", n_tokens - 1);
             return Err(Error::malformed(file, place, what));
         }
         let mut texts: Vec<Option<Arc<str>>> = vec![None; n_tokens as usize];

@@ -73,7 +73,9 @@ impl Machine<'_, '_> {
                 Op::Stop => {
                     let root = self.pop()?;
                     if !self.stack.is_empty() || !self.marks.is_empty() {
-                        return Err(self.ops.malformed("the pickle stops in the middle of a value"));
+                        return Err(self
+                            .ops
+                            .malformed("the pickle stops in the middle of a value"));
                     }
                     return Ok(root);
                 }
@@ -153,7 +155,9 @@ impl Machine<'_, '_> {
                     self.pop()?;
                     let object = self.top()?;
                     if matches!(self.nodes.get(object), Node::Scalar(_)) {
-                        return Err(self.ops.malformed("the pickle gives a state to a plain value"));
+                        return Err(self
+                            .ops
+                            .malformed("the pickle gives a state to a plain value"));
                     }
                 }
                 Op::BinPersId => {
@@ -174,7 +178,7 @@ impl Machine<'_, '_> {
                 | Op::FrozenSet
                 | Op::NewObjEx
                 | Op::Obj
-                | Op::PersId(_)
+                | Op::PersId
                 | Op::Ext
                 | Op::Line
                 | Op::Buffer) => return Err(self.refuse(format!("the pickle opcode {op:?}"))),
@@ -264,7 +268,9 @@ impl Machine<'_, '_> {
         let node = self.pop()?;
         match self.nodes.text_of(node) {
             Some(text) => Ok(text.into()),
-            None => Err(self.ops.malformed("the pickle names a global by something else than text")),
+            None => {
+                Err(self.ops.malformed("the pickle names a global by something else than text"))
+            }
         }
     }
 
@@ -313,10 +319,8 @@ impl Machine<'_, '_> {
         let after_module =
             self.stack.last().is_some_and(|&node| self.nodes.text_of(node) == Some("module"));
         let mut next = || self.ops.next().ok().filter(|op| !matches!(op, Op::Put(_) | Op::Memoize));
-        let instantiated = matches!(
-            (next().or_else(&mut next), next()),
-            (Some(Op::EmptyTuple), Some(Op::NewObj))
-        );
+        let instantiated =
+            matches!((next().or_else(&mut next), next()), (Some(Op::EmptyTuple), Some(Op::NewObj)));
         if !after_module && !instantiated {
             return asks_to_run(&self.ops, module, name);
         }

@@ -105,8 +105,7 @@ pub(crate) fn emit(nodes: &Nodes, root: NodeId, consumed: u64, file: &str) -> Re
     let max_bytes = consumed.saturating_mul(MAX_GROWTH).saturating_add(SLACK);
     // A small file cannot ask for millions of values either.
     let max_values = consumed.saturating_mul(MAX_GROWTH).saturating_add(1 << 16).min(MAX_VALUES);
-    let mut emitter =
-        Emitter { nodes, file, out: vec![0x80, 2], values: 0, max_values, max_bytes };
+    let mut emitter = Emitter { nodes, file, out: vec![0x80, 2], values: 0, max_values, max_bytes };
     emitter.write(root, 0)?;
     emitter.out.push(b'.');
     Ok(emitter.out)
@@ -182,7 +181,11 @@ impl Emitter<'_> {
         }
         self.values = self.values.saturating_add(1);
         let check = |what, limit, found| Limits::check(self.file, what, limit, found);
-        check("the number of values of the pickle, repeats counted,", self.max_values, self.values)?;
+        check(
+            "the number of values of the pickle, repeats counted,",
+            self.max_values,
+            self.values,
+        )?;
         let written = u64::try_from(self.out.len()).unwrap_or(u64::MAX);
         check("the size of the pickle, repeats written out,", self.max_bytes, written)
     }

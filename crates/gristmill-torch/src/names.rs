@@ -109,6 +109,25 @@ pub(crate) fn storage_dtype(global: &str) -> Option<Option<DType>> {
     look_up(STORAGES, global)
 }
 
+/// Bytes of an element of the storage class `global`; `None` if it is not one.
+pub(crate) fn storage_width(global: &str) -> Option<u64> {
+    match (global, storage_dtype(global)) {
+        ("torch.storage.UntypedStorage", _) => Some(1),
+        (_, Some(Some(dtype))) => Some(width(dtype)),
+        ("torch.ComplexDoubleStorage", _) => Some(16),
+        ("torch.ComplexFloatStorage", _) => Some(8),
+        ("torch.QInt32Storage", _) => Some(4),
+        // The other quantized ones, of which some keep several elements in a byte.
+        (_, Some(None)) => Some(1),
+        (_, None) => None,
+    }
+}
+
+/// Bytes of one element of a plain dtype.
+pub(crate) fn width(dtype: DType) -> u64 {
+    u64::try_from(dtype.block_bytes()).expect("elements are a few bytes")
+}
+
 /// The dtype that `global` names: `None` if it names none, `Some(None)` if there is no such [`DType`].
 pub(crate) fn element_dtype(global: &str) -> Option<Option<DType>> {
     look_up(ELEMENTS, global)

@@ -59,7 +59,7 @@ pub(crate) enum Op {
     NewObj,
     NewObjEx,
     BinPersId,
-    PersId(String),
+    PersId,
     Ext,
     /// A number, text or memo index of protocol 0, written out as a line.
     Line,
@@ -172,7 +172,10 @@ impl<'c, 's> Ops<'c, 's> {
             0x81 => Op::NewObj,
             0x92 => Op::NewObjEx,
             b'Q' => Op::BinPersId,
-            b'P' => Op::PersId(self.line()?),
+            b'P' => {
+                self.line()?;
+                Op::PersId
+            }
             0x82 => self.ext(1)?,
             0x83 => self.ext(2)?,
             0x84 => self.ext(4)?,

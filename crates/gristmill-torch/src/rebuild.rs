@@ -13,38 +13,17 @@ use std::collections::HashMap;
 
 use gristmill_tensor::{DType, Error, Limits, Result};
 
+use crate::names::width;
 use crate::plain::Plain;
+use crate::storage::{Storage, unsigned};
 use crate::strided::Layout;
-use crate::{FORMAT, names};
+use crate::{FORMAT, names, storage};
 
 /// Keys of a root dictionary under which training programs keep the weights, the likeliest first.
 const WRAPPERS: &[&str] = &["state_dict", "model_state_dict", "model", "module"];
 
 /// The longest chain of calls around a tensor: type around parameter around tensor, and one to spare.
 const MAX_CALLS: usize = 4;
-
-/// A storage that tensors refer to.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Storage {
-    /// Names the storage within its file.
-    pub(crate) key: String,
-    /// The number of elements, or of bytes if the storage is untyped.
-    pub(crate) numel: u64,
-    /// `None` if the storage is untyped.
-    pub(crate) dtype: Option<DType>,
-}
-
-impl Storage {
-    /// Bytes of one of the units that [`numel`](Self::numel) counts.
-    pub(crate) fn width(&self) -> u64 {
-        self.dtype.map_or(1, width)
-    }
-
-    /// Bytes in all; `None` on overflow.
-    pub(crate) fn n_bytes(&self) -> Option<u64> {
-        self.numel.checked_mul(self.width())
-    }
-}
 
 /// A tensor: a view of a storage.
 #[derive(Debug)]
@@ -61,11 +40,6 @@ pub(crate) struct View {
 pub(crate) struct StateDict {
     pub(crate) storages: Vec<Storage>,
     pub(crate) tensors: Vec<View>,
-}
-
-/// Bytes of one element of a plain dtype.
-pub(crate) fn width(dtype: DType) -> u64 {
-    u64::try_from(dtype.block_bytes()).expect("elements are a few bytes")
 }
 
 /// Finds the tensors below `root`. `file` is named in errors.
@@ -168,7 +142,9 @@ impl Rebuilder<'_> {
             Plain::Seq(items) => items
                 .iter()
                 .enumerate()
-                .filter(|(_, item)| matches!(item, Plain::Dict(_) | Plain::Seq(_) | Plain::Call(..)))
+                .filter(|(_, item)| {
+                    matches!(item, Plain::Dict(_) | Plain::Seq(_) | Plain::Call(..))
+                })
                 .try_for_each(|(position, item)| self.value(item, format!("{name}.{position}"))),
             call if is_tensor(call) => self.tensor(call, name),
             _ => Ok(()),
@@ -208,7 +184,10 @@ impl Rebuilder<'_> {
                 | "torch.nn.parameter.Parameter",
                 [inner, ..],
             ) => self.view(inner, name, below),
-            ("torch._tensor._rebuild_from_type_v2", [Plain::Global(function), _, Plain::Seq(args), ..]) => {
+            (
+                "torch._tensor._rebuild_from_type_v2",
+                [Plain::Global(function), _, Plain::Seq(args), ..],
+            ) => {
                 // The arguments are moved into a call of their own; they are few and small.
                 self.call(function, args, name, below)
             }
@@ -258,20 +237,9 @@ impl Rebuilder<'_> {
         element: Option<&str>,
         name: String,
     ) -> Result<View> {
-        let (position, window) = self.storage(id, &name)?;
-        let storage = self.storages.get(position).expect("positions are made by storage");
-        let dtype = match (element, storage.dtype) {
-            (Some(element), _) => match names::element_dtype(element) {
-                Some(Some(dtype)) => dtype,
-                Some(None) => return Err(self.no_dtype(&name, element)),
-                None => return Err(self.malformed(format!("tensor {name}: {element} is no dtype"))),
-            },
-            (None, Some(dtype)) => dtype,
-            (None, None) => {
-                let what = format!("tensor {name}: an untyped storage, and no dtype is given");
-                return Err(self.malformed(what));
-            }
-        };
+        let (storage, window) = storage::parse(id)
+            .map_err(|error| self.malformed(format!("tensor {name}: its storage {error}")))?;
+        let dtype = self.dtype(element, &storage, &name)?;
         let Some(layout) = layout(offset, size, stride) else {
             let what = format!(
                 "tensor {name}: offset, size and stride are not lists of as many numbers from 0 up"
@@ -281,104 +249,65 @@ impl Rebuilder<'_> {
         let rank = u64::try_from(layout.dims.len()).unwrap_or(u64::MAX);
         let what = format!("the number of dimensions of tensor {name}");
         Limits::check(self.file, &what, self.limits.rank, rank)?;
-        let capacity = |units: u64| units.checked_mul(storage.width()).map(|n| n / width(dtype));
-        let fits = match (layout.end(), capacity(window.len)) {
+
+        // The window is counted in the storage's elements, the layout in the tensor's; they differ if the storage is
+        // untyped.
+        let elements = |units: u64| units.checked_mul(storage.width())?.checked_div(width(dtype));
+        let fits = match (layout.end(), elements(window.len)) {
             (Some(end), Some(capacity)) => end <= capacity,
             _ => false,
         };
-        if !fits {
+        let offset = elements(window.start).and_then(|start| layout.offset.checked_add(start));
+        let (true, Some(offset)) = (fits, offset) else {
             return Err(self.malformed(format!(
                 "tensor {name} reaches past the end of its storage {:?}; the file is damaged",
                 storage.key
             )));
+        };
+        let offset = if layout.is_empty() { 0 } else { offset };
+        let position = self.position(storage, &name)?;
+        Ok(View { name, dtype, storage: position, layout: Layout { offset, ..layout } })
+    }
+
+    /// The type of a tensor's elements, which its storage tells or else the call.
+    fn dtype(&self, element: Option<&str>, storage: &Storage, name: &str) -> Result<DType> {
+        let (global, dtype) = match element {
+            Some(element) => (element, names::element_dtype(element)),
+            None => (storage.class.as_str(), names::storage_dtype(&storage.class)),
+        };
+        match dtype {
+            Some(Some(dtype)) => Ok(dtype),
+            Some(None) => Err(self.unsupported(format!(
+                "tensor {name} has elements of {global}, which are not supported; convert it to floats with PyTorch \
+                 before it is saved"
+            ))),
+            None => Err(self.malformed(format!("tensor {name}: {global} tells no type of elements"))),
         }
-        let offset = layout.offset.checked_add(window.start);
-        let layout = match offset {
-            Some(offset) if !layout.is_empty() => Layout { offset, ..layout },
-            _ => Layout { offset: 0, ..layout },
-        };
-        Ok(View { name, dtype, storage: position, layout })
     }
 
-    fn no_dtype(&self, name: &str, element: &str) -> Error {
-        self.unsupported(format!(
-            "tensor {name} has elements of {element}, which are not supported; convert it to floats with PyTorch \
-             before it is saved"
-        ))
-    }
-
-    /// Reads a persistent id, `("storage", class, key, location, numel[, view])`, and gives the position of the
-    /// storage and the part of it that is meant.
-    fn storage(&mut self, id: &[Plain], name: &str) -> Result<(usize, Window)> {
-        let malformed = |what: &str| self.malformed(format!("tensor {name}: its storage {what}"));
-        let (class, key, numel, view) = match id {
-            [Plain::Text(kind), Plain::Global(class), Plain::Text(key), _, numel, view @ ..]
-                if kind == "storage" && view.len() <= 1 =>
-            {
-                (class, key, numel, view.first())
+    /// Where `storage` is among those known so far; it is added if it is new.
+    fn position(&mut self, storage: Storage, name: &str) -> Result<usize> {
+        if let Some(&position) = self.positions.get(&storage.key) {
+            if self.storages.get(position) == Some(&storage) {
+                return Ok(position);
             }
-            _ => return Err(malformed("is not described as torch does")),
-        };
-        let dtype = match (class.as_str(), names::storage_dtype(class)) {
-            (_, Some(Some(dtype))) => Some(dtype),
-            (_, Some(None)) => return Err(self.no_dtype(name, class)),
-            ("torch.storage.UntypedStorage", None) => None,
-            _ => return Err(malformed(&format!("is of class {class}, which is none"))),
-        };
-        let Some(numel) = unsigned(numel) else {
-            return Err(malformed("has no number of elements"));
-        };
-        let storage = Storage { key: key.clone(), numel, dtype };
-        if storage.n_bytes().is_none() {
-            return Err(malformed("is larger than any file"));
+            let what =
+                format!("tensor {name}: storage {:?} is described differently before", storage.key);
+            return Err(self.malformed(what));
         }
-        let window = match view {
-            None | Some(Plain::None) => Window { start: 0, len: numel },
-            // The older stream can describe a storage that is itself a part of another one.
-            Some(Plain::Seq(view)) => match view.as_slice() {
-                [_, start, len] => match (unsigned(start), unsigned(len)) {
-                    (Some(start), Some(len))
-                        if dtype.is_some() && start.checked_add(len).is_some_and(|end| end <= numel) =>
-                    {
-                        Window { start, len }
-                    }
-                    _ => return Err(malformed("is a part of another, past its end")),
-                },
-                _ => return Err(malformed("is a part of another, in a way that torch does not write")),
-            },
-            Some(_) => return Err(malformed("is not described as torch does")),
-        };
-        let position = match self.positions.get(key) {
-            Some(&position) if self.storages.get(position) == Some(&storage) => position,
-            Some(_) => return Err(malformed("is described differently in two places")),
-            None => {
-                let position = self.storages.len();
-                self.positions.insert(key.clone(), position);
-                self.storages.push(storage);
-                position
-            }
-        };
-        Ok((position, window))
-    }
-}
-
-/// A part of a storage, in its units.
-struct Window {
-    start: u64,
-    len: u64,
-}
-
-fn unsigned(value: &Plain) -> Option<u64> {
-    match value {
-        Plain::Int(value) => u64::try_from(*value).ok(),
-        _ => None,
+        let position = self.storages.len();
+        self.positions.insert(storage.key.clone(), position);
+        self.storages.push(storage);
+        Ok(position)
     }
 }
 
 fn layout(offset: &Plain, size: &Plain, stride: &Plain) -> Option<Layout> {
     // `torch.Size` is a tuple with a name.
     let size = match size {
-        Plain::Call(callable, args) if **callable == Plain::Global("torch.Size".into()) => args.first()?,
+        Plain::Call(callable, args) if **callable == Plain::Global("torch.Size".into()) => {
+            args.first()?
+        }
         other => other,
     };
     let (Plain::Seq(size), Plain::Seq(stride)) = (size, stride) else { return None };

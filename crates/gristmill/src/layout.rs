@@ -47,15 +47,26 @@ impl Layout {
     /// The model at `path`, a folder or a file.
     pub(crate) fn find(path: &Path, limits: &Limits) -> Result<Layout> {
         let metadata = fs::metadata(path).map_err(FileError::io(path))?;
-        if metadata.is_dir() { Layout::of_folder(path, limits) } else { Layout::of_file(path, limits) }
+        if metadata.is_dir() {
+            Layout::of_folder(path, limits)
+        } else {
+            Layout::of_file(path, limits)
+        }
     }
 
     fn of_folder(folder: &Path, limits: &Limits) -> Result<Layout> {
         let name = folder_name(folder);
         match KNOWN.iter().map(|name| folder.join(name)).find(|path| path.exists()) {
             Some(path) if is_index(&path) => Layout::of_index(&path, folder, name, limits),
-            Some(path) => Ok(Layout { weights: vec![path], index: None, folder: folder.into(), name }),
-            None => Ok(Layout { weights: only_model(folder)?, index: None, folder: folder.into(), name }),
+            Some(path) => {
+                Ok(Layout { weights: vec![path], index: None, folder: folder.into(), name })
+            }
+            None => Ok(Layout {
+                weights: only_model(folder)?,
+                index: None,
+                folder: folder.into(),
+                name,
+            }),
         }
     }
 
@@ -191,7 +202,8 @@ mod tests {
 
     #[test]
     fn safetensors_go_before_pytorch_and_known_names_before_any() {
-        let folder = folder(&["pytorch_model.bin", "model.safetensors", "x.gguf", "training_args.bin"]);
+        let folder =
+            folder(&["pytorch_model.bin", "model.safetensors", "x.gguf", "training_args.bin"]);
         let layout = Layout::find(folder.path(), &Limits::default()).unwrap();
         assert_eq!(names(&layout), ["model.safetensors"]);
     }

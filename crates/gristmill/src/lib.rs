@@ -33,7 +33,6 @@
 //!
 //! [`load`] gives a model that runs, from a GGUF file or a checkpoint alike:
 //!
-//! SESSION
 //!
 //! # The crates below
 //!

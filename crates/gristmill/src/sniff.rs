@@ -9,7 +9,8 @@ pub(crate) fn describe(head: &[u8]) -> String {
         return "the file is empty; download it again".into();
     }
     if head.iter().all(|&byte| byte == 0) {
-        return "the file begins with zeros; the download was probably broken off, so repeat it".into();
+        return "the file begins with zeros; the download was probably broken off, so repeat it"
+            .into();
     }
     if let Some(pointer) = git_lfs_pointer(head) {
         return pointer;
@@ -26,7 +27,8 @@ pub(crate) fn describe(head: &[u8]) -> String {
     format!("this is no model file of a known format; it begins with the bytes {}", first.join(" "))
 }
 
-const PAGE: &str = "this is a web page, not a model; the link led to a page about the file, or asked for a login";
+const PAGE: &str =
+    "this is a web page, not a model; the link led to a page about the file, or asked for a login";
 const LEGACY: &str = "this is a ggml file from before GGUF (August 2023), which cannot be read yet";
 
 /// Longest first where one begins another.

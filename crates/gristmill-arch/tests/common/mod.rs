@@ -1,5 +1,10 @@
 //! A checkpoint of the wild made canonical, as the conversion does it: names, metadata, row order, extra tensors.
-#![allow(dead_code, reason = "every test file uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "every test file uses a part, and a test may panic"
+)]
 
 use gristmill_arch::{
     Architecture, Config, Heads, Hparams, Result, from_config, is_ignored, match_weight, program,

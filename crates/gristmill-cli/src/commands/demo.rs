@@ -43,7 +43,9 @@ const N_MEASURED: usize = 4096;
 pub(crate) fn run(args: Demo) -> Result {
     let (folder, keep) = match &args.keep {
         Some(folder) => (folder.clone(), true),
-        None => (std::env::temp_dir().join(format!("gristmill-demo-{}", std::process::id())), false),
+        None => {
+            (std::env::temp_dir().join(format!("gristmill-demo-{}", std::process::id())), false)
+        }
     };
     let result = show(&args, &folder);
     if !keep {
@@ -67,10 +69,17 @@ fn show(args: &Demo, folder: &Path) -> Result {
     let parameters: usize = tensors.iter().map(|info| info.shape.numel()).sum();
     let size: u64 = tensors.iter().map(TensorInfo::n_bytes).sum();
     println!("read a checkpoint: GPT-J, {}, no pickle executed", opened.raw().format());
-    println!("  {} parameters in {} tensors, {}", human::parameters(parameters as u64), tensors.len(), human::bytes(size));
+    println!(
+        "  {} parameters in {} tensors, {}",
+        human::parameters(parameters as u64),
+        tensors.len(),
+        human::bytes(size)
+    );
     println!();
 
-    println!("converted to GGUF, quantized, and measured on {N_MEASURED} tokens of tales it never saw:");
+    println!(
+        "converted to GGUF, quantized, and measured on {N_MEASURED} tokens of tales it never saw:"
+    );
     println!("  {:<6} {:>9} {:>9} {:>12} {:>11}", "type", "size", "of F16", "perplexity", "time");
     let mut reference: Option<(u64, f64)> = None;
     let mut smallest = PathBuf::new();
@@ -100,19 +109,32 @@ fn show(args: &Demo, folder: &Path) -> Result {
     let loaded = Loaded::open(&smallest)?;
     let mut session = session(&loaded, 512, 512, args.threads, CacheTypeArg::F16)?;
     let prompt = loaded.encode(&args.prompt, true, false)?;
-    let sampling = SamplerOptions { temp: 0.7, top_p: 0.9, seed: Some(args.seed), ..SamplerOptions::default() };
+    let sampling = SamplerOptions {
+        temp: 0.7,
+        top_p: 0.9,
+        seed: Some(args.seed),
+        ..SamplerOptions::default()
+    };
     let options = GenerateOptions { n_predict: Some(120), ..GenerateOptions::default() };
     let tokenizer = loaded.tokenizer()?;
     let mut sampler = Chain::new(sampling);
-    let story = gristmill::generate(&mut session, Some(&tokenizer), &mut sampler, &prompt, &options, &mut |_| {
-        interrupt::check()
-    })?;
+    let story = gristmill::generate(
+        &mut session,
+        Some(&tokenizer),
+        &mut sampler,
+        &prompt,
+        &options,
+        &mut |_| interrupt::check(),
+    )?;
     for line in fold(&format!("{}{} …", args.prompt, story.text.trim_end()), 90) {
         println!("  {line}");
     }
     let rate = story.timings.n_decoded as f64 / story.timings.decode.as_secs_f64().max(1e-9);
     println!();
-    println!("{rate:.0} tokens per second; everything above took {}", human::duration(started.elapsed()));
+    println!(
+        "{rate:.0} tokens per second; everything above took {}",
+        human::duration(started.elapsed())
+    );
     Ok(())
 }
 
@@ -127,11 +149,12 @@ fn measure(file: &Path, threads: Option<usize>) -> Result<f64> {
     tokens.truncate(N_MEASURED);
     let mut session = session(&loaded, N_CTX, N_CTX, threads, CacheTypeArg::F16)?;
     let windows = Windows::Sliding { stride: N_CTX };
-    let score = perplexity(&mut session, &tokens, N_CTX, windows, &mut |_, _, _| interrupt::check())
-        .map_err(|error| match error {
-            gristmill::verify::Error::Interrupted => Failure::Interrupted,
-            other => Failure::Message(other.to_string()),
-        })?;
+    let score =
+        perplexity(&mut session, &tokens, N_CTX, windows, &mut |_, _, _| interrupt::check())
+            .map_err(|error| match error {
+                gristmill::verify::Error::Interrupted => Failure::Interrupted,
+                other => Failure::Message(other.to_string()),
+            })?;
     Ok(score.perplexity())
 }
 

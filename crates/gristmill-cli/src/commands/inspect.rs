@@ -64,7 +64,12 @@ fn print(inspected: &Inspected) {
     line("weights", &human::bytes(total));
     for (dtype, share) in shares(tensors) {
         let percent = 100.0 * share.bytes as f64 / total.max(1) as f64;
-        println!("  {:<8} {:>5} tensors {:>10}  {percent:5.1} %", dtype.name(), share.tensors, human::bytes(share.bytes));
+        println!(
+            "  {:<8} {:>5} tensors {:>10}  {percent:5.1} %",
+            dtype.name(),
+            share.tensors,
+            human::bytes(share.bytes)
+        );
     }
     let metadata = checkpoint.metadata();
     if !metadata.is_empty() {

@@ -20,8 +20,13 @@ pub(crate) fn run(args: Logits) -> Result {
     }
     let n_vocab = loaded.model.n_vocab();
     let n_ctx = args.model.ctx_size.max(tokens.len());
-    let mut session =
-        model::session(&loaded, n_ctx, args.model.batch_size, args.model.threads, args.model.cache_type)?;
+    let mut session = model::session(
+        &loaded,
+        n_ctx,
+        args.model.batch_size,
+        args.model.threads,
+        args.model.cache_type,
+    )?;
 
     let file = AtomicFile::create(&args.output, args.force).map_err(gristmill::Error::from)?;
     let metadata = Metadata::new("");
@@ -38,7 +43,9 @@ pub(crate) fn run(args: Logits) -> Result {
             }
         })
         .map_err(gristmill::Error::from)?;
-    written.and_then(|()| sink.finish()).map_err(|error| Failure::from(gristmill::Error::from(error)))?;
+    written
+        .and_then(|()| sink.finish())
+        .map_err(|error| Failure::from(gristmill::Error::from(error)))?;
     println!("wrote {}: logits [{}, {n_vocab}]", args.output.display(), tokens.len());
     Ok(())
 }

@@ -23,11 +23,13 @@ pub(crate) fn run(args: Perplexity) -> Result {
         Some(stride) => Windows::Sliding { stride },
         None => Windows::Halves { bos: tokenizer.bos().filter(|_| tokenizer.adds_bos()) },
     };
-    let mut session = model::session(&loaded, args.ctx, args.ctx.min(512), args.threads, args.cache_type)?;
+    let mut session =
+        model::session(&loaded, args.ctx, args.ctx.min(512), args.threads, args.cache_type)?;
 
     let draw = !args.quiet && !args.json && std::io::stderr().is_terminal();
     let bar = if draw { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} windows  {eta} left  perplexity {msg}");
+    let style =
+        ProgressStyle::with_template("{bar:30} {pos}/{len} windows  {eta} left  perplexity {msg}");
     bar.set_style(style.expect("the template is constant and right"));
     let started = Instant::now();
     let score = perplexity(&mut session, &tokens, args.ctx, windows, &mut |done, total, score| {
@@ -59,7 +61,12 @@ pub(crate) fn run(args: Perplexity) -> Result {
         );
     } else {
         println!("perplexity {:.4} +/- {:.5}", score.perplexity(), score.standard_error());
-        println!("  {} of {} tokens scored in {}", score.n_tokens, tokens.len(), human::duration(elapsed));
+        println!(
+            "  {} of {} tokens scored in {}",
+            score.n_tokens,
+            tokens.len(),
+            human::duration(elapsed)
+        );
     }
     Ok(())
 }

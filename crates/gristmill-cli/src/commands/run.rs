@@ -51,22 +51,28 @@ fn prompt(args: &Run, loaded: &Loaded) -> Result<Option<Vec<u32>>> {
 fn template(loaded: &Loaded) -> Result<Option<Template>> {
     let tokenizer = loaded.tokenizer()?;
     let text = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id));
-    let template = |source: &str| Template::new(source, text(tokenizer.bos()), text(tokenizer.eos()));
+    let template =
+        |source: &str| Template::new(source, text(tokenizer.bos()), text(tokenizer.eos()));
     Ok(tokenizer.chat_template().map(template))
 }
 
 fn first_messages(args: &Run, text: String) -> Vec<Message> {
-    let system = args.system_prompt.iter().map(|text| Message { role: "system", content: text.clone() });
+    let system =
+        args.system_prompt.iter().map(|text| Message { role: "system", content: text.clone() });
     system.chain([Message { role: "user", content: text }]).collect()
 }
 
 /// One prompt, one continuation.
 fn once(args: &Run, loaded: &Loaded, session: &mut Session, prompt: &[u32]) -> Result {
     if prompt.is_empty() {
-        return Err("the prompt is empty and the model has no beginning-of-text token; give some text".into());
+        return Err(
+            "the prompt is empty and the model has no beginning-of-text token; give some text"
+                .into(),
+        );
     }
     let mut sampler = sampler(&args.sampling, session.n_ctx());
-    if !args.json && !args.chat
+    if !args.json
+        && !args.chat
         && let Some(text) = &args.prompt
     {
         print!("{text}");
@@ -133,7 +139,11 @@ fn converse(args: &Run, loaded: &Loaded, session: &mut Session) -> Result {
             print_timings(loaded.load_time, &generation.timings);
         }
         if session.n_past() >= session.n_ctx() {
-            return Err(format!("the context of {} tokens is full; begin again, with -c N for a larger one", session.n_ctx()).into());
+            return Err(format!(
+                "the context of {} tokens is full; begin again, with -c N for a larger one",
+                session.n_ctx()
+            )
+            .into());
         }
         interrupt::take();
     }

@@ -22,7 +22,12 @@ impl<'a> Partial<'a> {
     }
 
     /// Rows `first .. first + n` of `state`.
-    pub(super) fn of_rows(state: &'a mut [f32], shape: HeadShape, first: usize, n: usize) -> Partial<'a> {
+    pub(super) fn of_rows(
+        state: &'a mut [f32],
+        shape: HeadShape,
+        first: usize,
+        n: usize,
+    ) -> Partial<'a> {
         let row_len = Partial::row_len(shape);
         Partial { rows: &mut state[first * row_len..][..n * row_len], row_len }
     }
@@ -46,7 +51,7 @@ fn factors<V: Vector>(m: V, other: V) -> (V, V, V) {
 }
 
 /// Adds a page that starts at position `start` to the partial results of `N` rows. Row `i` sees its keys
-/// `visible[i].0 .. visible[i].1`.
+/// `visible[i].0 .. visible[i].1`. `weights` is memory to work in, a page per row.
 #[inline(always)]
 pub(super) fn merge_page<V: Vector, E: Element, const N: usize>(
     attention: &Attention<'_>,
@@ -56,24 +61,30 @@ pub(super) fn merge_page<V: Vector, E: Element, const N: usize>(
     start: usize,
     keys: &[E],
     values: &[E],
+    weights: &mut [[f32; PAGE]],
     partial: &mut Partial<'_>,
 ) {
     let seen = visible.iter().filter(|(first, end)| first < end);
-    let (Some(first), Some(end)) = (seen.clone().map(|v| v.0).min(), seen.map(|v| v.1).max()) else { return };
+    let (Some(first), Some(end)) = (seen.clone().map(|v| v.0).min(), seen.map(|v| v.1).max())
+    else {
+        return;
+    };
 
-    let mut weights = [[0.0; PAGE]; N];
     let mut q: [&[f32]; N] = [&[]; N];
     for i in 0..N {
         q[i] = rows[i].q;
     }
     let blocks = first / LANES * LANES..end.next_multiple_of(LANES);
-    product::<V, E, N>(&q, keys, PAGE, blocks.clone(), Scores { weights: &mut weights });
+    product::<V, E, N>(&q, keys, PAGE, blocks.clone(), Scores { weights });
 
     let (mut maxima, mut sums) = ([f32::NEG_INFINITY; LANES], [0.0; LANES]);
     for i in 0..N {
         let offset = start as f32 - rows[i].position as f32;
         let weights = &mut weights[i][blocks.clone()];
-        let visible = (visible[i].0.max(blocks.start) - blocks.start, visible[i].1.max(blocks.start) - blocks.start);
+        let visible = (
+            visible[i].0.max(blocks.start) - blocks.start,
+            visible[i].1.max(blocks.start) - blocks.start,
+        );
         let bias = (rows[i].slope, offset + blocks.start as f32);
         (maxima[i], sums[i]) = softmax::<V>(weights, visible, attention.scale, bias);
     }
@@ -96,7 +107,13 @@ pub(super) fn merge_page<V: Vector, E: Element, const N: usize>(
     for i in 0..N {
         p[i] = &weights[i][first..end];
     }
-    product::<V, E, N>(&p, &values[first * width..end * width], width, 0..width, Sums { partial, keep, take });
+    product::<V, E, N>(
+        &p,
+        &values[first * width..end * width],
+        width,
+        0..width,
+        Sums { partial, keep, take },
+    );
 }
 
 /// Where a product goes, sixteen columns of a row at a time.
@@ -129,7 +146,8 @@ struct Sums<'a, 'p> {
 impl Sink for Sums<'_, '_> {
     #[inline(always)]
     fn put<V: Vector>(&mut self, row: usize, column: usize, sum: V) {
-        let (lanes, _) = self.partial.rows[row * self.partial.row_len + column..].as_chunks_mut::<LANES>();
+        let (lanes, _) =
+            self.partial.rows[row * self.partial.row_len + column..].as_chunks_mut::<LANES>();
         merge_lanes(&mut lanes[0], sum, V::splat(self.keep[row]), V::splat(self.take[row]));
     }
 }
@@ -144,7 +162,12 @@ fn merge_lanes<V: Vector>(acc: &mut [f32; LANES], other: V, keep: V, take: V) {
 ///
 /// `bias` is ALiBi's slope and the distance from the query to the first of these keys.
 #[inline(always)]
-fn softmax<V: Vector>(scores: &mut [f32], visible: (usize, usize), scale: f32, bias: (f32, f32)) -> (f32, f32) {
+fn softmax<V: Vector>(
+    scores: &mut [f32],
+    visible: (usize, usize),
+    scale: f32,
+    bias: (f32, f32),
+) -> (f32, f32) {
     let mut counting = [0.0; LANES];
     for i in 0..LANES {
         counting[i] = i as f32;
@@ -243,7 +266,8 @@ pub(super) fn merge_parts<V: Vector>(parts: &mut [f32], part_len: usize, shape: 
             let (maximum, keep, take) = factors(V::splat(row[m]), V::splat(other[m]));
             row[m] = maximum.to_array()[0];
             row[l] = row[l] * keep.to_array()[0] + other[l] * take.to_array()[0];
-            let (acc, other) = (row[..m].as_chunks_mut::<LANES>().0, other[..m].as_chunks::<LANES>().0);
+            let (acc, other) =
+                (row[..m].as_chunks_mut::<LANES>().0, other[..m].as_chunks::<LANES>().0);
             for (acc, other) in acc.iter_mut().zip(other) {
                 merge_lanes(acc, V::load(other), keep, take);
             }

@@ -5,7 +5,8 @@ use crate::CacheType;
 fn values(n: usize, seed: usize) -> Vec<f32> {
     let mut state = seed as u64 * 2 + 1;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     };
     (0..n).map(|_| next()).collect()
@@ -32,15 +33,25 @@ impl Case {
 
     /// Queries, keys and values of all tokens.
     fn qkv(&self) -> [Vec<f32>; 3] {
-        [self.n_head, self.n_head_kv, self.n_head_kv].map(|n| values(self.n_tokens * n * self.head_dim, n + self.n_tokens))
+        [self.n_head, self.n_head_kv, self.n_head_kv]
+            .map(|n| values(self.n_tokens * n * self.head_dim, n + self.n_tokens))
     }
 
     /// Feeds the tokens in pieces of these sizes and gives the results of all.
-    fn attend(&self, cache_type: CacheType, n_threads: usize, mut piece: impl FnMut() -> usize) -> Vec<f32> {
+    fn attend(
+        &self,
+        cache_type: CacheType,
+        n_threads: usize,
+        mut piece: impl FnMut() -> usize,
+    ) -> Vec<f32> {
         let team = Team::new(n_threads);
         let slopes = self.slopes();
-        let attention =
-            Attention { n_head: self.n_head, scale: self.scale(), slopes: &slopes, window: self.window };
+        let attention = Attention {
+            n_head: self.n_head,
+            scale: self.scale(),
+            slopes: &slopes,
+            window: self.window,
+        };
         let [q, k, v] = self.qkv();
         let (width, width_kv) = (self.n_head * self.head_dim, self.n_head_kv * self.head_dim);
         let mut cache = KvCache::new(self.n_head_kv, self.head_dim, cache_type);
@@ -52,7 +63,15 @@ impl Case {
             cache.reserve(end);
             cache.write(&team, first, &k[rows_kv.clone()], &v[rows_kv]);
             let rows = first * width..end * width;
-            attend(&team, &attention, &cache, first, &q[rows.clone()], &mut out[rows], &mut scratch);
+            attend(
+                &team,
+                &attention,
+                &cache,
+                first,
+                &q[rows.clone()],
+                &mut out[rows],
+                &mut scratch,
+            );
             first = end;
         }
         out
@@ -68,7 +87,9 @@ impl Case {
             for h in 0..self.n_head {
                 let kv = h / (self.n_head / self.n_head_kv);
                 let q = &q[(t * self.n_head + h) * d..][..d];
-                let row = |x: &'_ [f32], j: usize, i: usize| f64::from(x[(j * self.n_head_kv + kv) * d + i]);
+                let row = |x: &'_ [f32], j: usize, i: usize| {
+                    f64::from(x[(j * self.n_head_kv + kv) * d + i])
+                };
                 let first = self.window.map_or(0, |window| (t + 1).saturating_sub(window));
                 let scores: Vec<f64> = (first..=t)
                     .map(|j| {
@@ -81,7 +102,10 @@ impl Case {
                 let weights: Vec<f64> = scores.iter().map(|score| (score - max).exp()).collect();
                 let sum: f64 = weights.iter().sum();
                 for i in 0..d {
-                    let weighted = weights.iter().enumerate().map(|(j, weight)| weight * row(&v, first + j, i));
+                    let weighted = weights
+                        .iter()
+                        .enumerate()
+                        .map(|(j, weight)| weight * row(&v, first + j, i));
                     out.push(weighted.sum::<f64>() / sum);
                 }
             }
@@ -90,7 +114,8 @@ impl Case {
     }
 }
 
-const PLAIN: Case = Case { n_head: 4, n_head_kv: 4, head_dim: 16, n_tokens: 40, alibi: None, window: None };
+const PLAIN: Case =
+    Case { n_head: 4, n_head_kv: 4, head_dim: 16, n_tokens: 40, alibi: None, window: None };
 
 /// Every feature, group sizes around the tile's rows, head widths that are and are not whole vectors.
 const CASES: &[Case] = &[
@@ -99,7 +124,14 @@ const CASES: &[Case] = &[
     Case { n_head: 9, n_head_kv: 3, head_dim: 64, n_tokens: 300, ..PLAIN },
     Case { n_head: 6, n_head_kv: 1, head_dim: 20, n_tokens: 140, alibi: Some(8.0), window: None },
     Case { n_head: 11, n_head_kv: 1, head_dim: 8, n_tokens: 130, alibi: None, window: Some(5) },
-    Case { n_head: 8, n_head_kv: 2, head_dim: 100, n_tokens: 290, alibi: Some(16.0), window: Some(129) },
+    Case {
+        n_head: 8,
+        n_head_kv: 2,
+        head_dim: 100,
+        n_tokens: 290,
+        alibi: Some(16.0),
+        window: Some(129),
+    },
     Case { n_head: 2, n_head_kv: 2, head_dim: 256, n_tokens: 257, alibi: None, window: Some(1) },
     Case { n_head: 71, n_head_kv: 1, head_dim: 4, n_tokens: 20, ..PLAIN },
     Case { n_head: 3, n_head_kv: 3, head_dim: 1, n_tokens: 128, window: Some(1000), ..PLAIN },
@@ -112,7 +144,10 @@ fn agrees_with_the_formula_in_double_precision() {
             let out = case.attend(cache_type, 2, || case.n_tokens);
             for (i, (y, expected)) in out.iter().zip(case.reference()).enumerate() {
                 let error = (f64::from(*y) - expected).abs();
-                assert!(error < tolerance, "{case:?} {cache_type:?} element {i}: {y} is not {expected}");
+                assert!(
+                    error < tolerance,
+                    "{case:?} {cache_type:?} element {i}: {y} is not {expected}"
+                );
             }
         }
     }
@@ -127,7 +162,10 @@ fn neither_threads_nor_pieces_change_a_bit() {
                 let at_once = case.attend(cache_type, n_threads, || case.n_tokens);
                 assert!(at_once == expected, "{case:?} {cache_type:?} {n_threads} threads");
             }
-            assert!(case.attend(cache_type, 2, || 1) == expected, "{case:?} {cache_type:?} one by one");
+            assert!(
+                case.attend(cache_type, 2, || 1) == expected,
+                "{case:?} {cache_type:?} one by one"
+            );
             let mut size = 0;
             let pieces = case.attend(cache_type, 2, || {
                 size = (size * 7 + 3) % 50 + 1;
@@ -140,7 +178,10 @@ fn neither_threads_nor_pieces_change_a_bit() {
 
 #[test]
 fn slopes_are_those_of_the_paper_and_of_its_authors_code() {
-    assert_eq!(alibi_slopes(8, 8.0), [0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625, 0.0078125, 0.00390625]);
+    assert_eq!(
+        alibi_slopes(8, 8.0),
+        [0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625, 0.0078125, 0.00390625]
+    );
     let six = alibi_slopes(6, 8.0);
     let expected = [0.25, 0.0625, 0.015625, 0.00390625, 0.5, 0.125];
     assert!(six.iter().zip(expected).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-7), "{six:?}");

@@ -9,7 +9,10 @@
 //! - `gemm`: many tokens, panels of 32 rows and register tiles of 32 x 6.
 //! - `float`: F32, F16 and BF16 weights, with FMA.
 //! - `quantize`: activations to int8. `transpose`: the shuffle both packers share.
-#![expect(unsafe_code, reason = "functions with target features are called once the CPU has been asked")]
+#![expect(
+    unsafe_code,
+    reason = "functions with target features are called once the CPU has been asked"
+)]
 
 mod float;
 mod gemm;
@@ -38,7 +41,11 @@ pub(crate) fn kernels(dtype: DType) -> Kernels {
         DType::Q5_0 => int8::<layout::Q5_0>(),
         DType::Q5_1 => int8::<layout::Q5_1>(),
         DType::Q8_0 => int8::<layout::Q8_0>(),
-        _ => Kernels { form: Form::F32, gemv: gemv_dequantized, gemm: gemm_of::<float::Wide<float::Dequantized>> },
+        _ => Kernels {
+            form: Form::F32,
+            gemv: gemv_dequantized,
+            gemm: gemm_of::<float::Wide<float::Dequantized>>,
+        },
     }
 }
 

@@ -37,7 +37,11 @@ pub(crate) fn quantize(x: &[f32], groups: &mut [Group]) {
     for (x, group) in x.chunks(BLOCK * GROUP).zip(groups) {
         *group = Group::ZERO;
         for (b, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
-            let amax = x.iter().map(|value| value.to_bits() & 0x7fff_ffff).max().expect("a block is not empty");
+            let amax = x
+                .iter()
+                .map(|value| value.to_bits() & 0x7fff_ffff)
+                .max()
+                .expect("a block is not empty");
             let (d, inverse) = scale_and_inverse(amax);
             let mut sum = 0;
             if inverse > 0.0 {

@@ -6,7 +6,10 @@
 //!
 //! Bodies and helpers must be `#[inline(always)]`: what is not inlined into the trampoline of a level is compiled
 //! for the least CPU of the target.
-#![expect(unsafe_code, reason = "calls functions that are compiled for more than the least CPU of the target")]
+#![expect(
+    unsafe_code,
+    reason = "calls functions that are compiled for more than the least CPU of the target"
+)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

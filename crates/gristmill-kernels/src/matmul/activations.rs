@@ -30,8 +30,12 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) const ZERO: Group =
-        Group { codes: [[[[0; 16]; 4]; 2]; 4], d: [0.0; GROUP], init: [0; GROUP], dsum: [0.0; GROUP] };
+    pub(crate) const ZERO: Group = Group {
+        codes: [[[[0; 16]; 4]; 2]; 4],
+        d: [0.0; GROUP],
+        init: [0; GROUP],
+        dsum: [0.0; GROUP],
+    };
 }
 
 /// The scale of a block whose largest magnitude has these bits, and its inverse.

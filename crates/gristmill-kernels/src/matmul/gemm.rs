@@ -52,7 +52,10 @@ pub(crate) fn gemm<K: TileKernel>(rows: &Rows<'_>, x: &Activations, y: &mut Tile
         for row in (0..rows.n_rows()).step_by(K::ROWS) {
             let n_rows = K::ROWS.min(rows.n_rows() - row);
             let columns = first + row..first + row + n_rows;
-            let rows = Rows { bytes: &rows.bytes[row * rows.row_bytes..][..n_rows * rows.row_bytes], ..*rows };
+            let rows = Rows {
+                bytes: &rows.bytes[row * rows.row_bytes..][..n_rows * rows.row_bytes],
+                ..*rows
+            };
             for step in (0..n_steps).step_by(K::SLICE) {
                 let steps = step..n_steps.min(step + K::SLICE);
                 let panel = &mut panel[..steps.len()];

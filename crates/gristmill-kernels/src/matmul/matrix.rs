@@ -28,7 +28,10 @@ impl Matrix {
             return Err(refuse(format!("there is no arithmetic for {}", info.dtype)));
         }
         let n_bytes = info.checked_bytes().ok_or_else(|| {
-            refuse(format!("{} of shape {} is not whole blocks, or too large", info.dtype, info.shape))
+            refuse(format!(
+                "{} of shape {} is not whole blocks, or too large",
+                info.dtype, info.shape
+            ))
         })?;
         if n_bytes != tensor.bytes.len() as u64 || n_bytes == 0 {
             let found = tensor.bytes.len();

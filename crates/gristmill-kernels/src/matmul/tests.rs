@@ -31,7 +31,8 @@ fn weight(dtype: DType, n_out: usize, n_in: usize, random: &mut Random) -> Matri
     let codec = codec(dtype).unwrap();
     let mut bytes = vec![0; n_out * dtype.row_bytes(n_in).unwrap()];
     if let Some(quantize) = codec.quantize {
-        let values: Vec<f32> = random.floats(n_out * n_in).iter().map(|value| value * 0.1).collect();
+        let values: Vec<f32> =
+            random.floats(n_out * n_in).iter().map(|value| value * 0.1).collect();
         quantize(&values, &mut bytes);
     } else {
         let mut values = vec![0.0; dtype.block_len()];
@@ -39,7 +40,7 @@ fn weight(dtype: DType, n_out: usize, n_in: usize, random: &mut Random) -> Matri
             loop {
                 block.iter_mut().for_each(|byte| *byte = random.next() as u8);
                 (codec.dequantize)(block, &mut values);
-                if values.iter().all(|value| value.abs() < 1e6) {
+                if values.iter().all(|value| value.abs() < 1e20) {
                     break;
                 }
             }
@@ -55,7 +56,13 @@ fn matrix(dtype: DType, shape: [usize; 2], bytes: Vec<u8>) -> Matrix {
     Matrix::new(Tensor { info: TensorInfo::new("w", dtype, shape), bytes }).unwrap()
 }
 
-fn product(level: Level, team: &Team, weight: &Matrix, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+fn product(
+    level: Level,
+    team: &Team,
+    weight: &Matrix,
+    x: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
     let mut activations = Activations::new();
     activations.load(team, x, weight.n_in());
     let mut y = vec![f32::NAN; x.len() / weight.n_in() * weight.n_out()];
@@ -95,7 +102,10 @@ fn cases() -> impl Iterator<Item = (DType, usize)> {
     let types = CODECS.iter().map(|codec| codec.dtype);
     types.flat_map(|dtype| {
         let lengths = [1, 5, 31, 32, 64, 96, 128, 250, 576, 768, 1536, 4096];
-        lengths.into_iter().filter(move |n_in| n_in % dtype.block_len() == 0).map(move |n_in| (dtype, n_in))
+        lengths
+            .into_iter()
+            .filter(move |n_in| n_in % dtype.block_len() == 0)
+            .map(move |n_in| (dtype, n_in))
     })
 }
 
@@ -104,7 +114,9 @@ fn every_type_at_every_level_is_near_the_plain_formula() {
     let team = Team::new(2);
     let mut random = Random(1);
     for (dtype, n_in) in cases() {
-        for (n_out, n_tokens) in [(1, 1), (7, 2), (16, 1), (17, 5), (33, 1), (33, 3), (50, 16), (64, 33)] {
+        for (n_out, n_tokens) in
+            [(1, 1), (7, 2), (16, 1), (17, 5), (33, 1), (33, 3), (50, 16), (64, 33)]
+        {
             let weight = weight(dtype, n_out, n_in, &mut random);
             let x = random.floats(n_tokens * n_in);
             let bias = random.floats(n_out);
@@ -130,7 +142,9 @@ fn every_type_at_every_level_is_near_the_plain_formula() {
 fn integer_products_agree_with_the_quantized_activations_closely() {
     let team = Team::new(1);
     let mut random = Random(2);
-    for (dtype, n_in) in cases().filter(|&(dtype, _)| kernels_at(Level::Portable, dtype).form == Form::Int8) {
+    for (dtype, n_in) in
+        cases().filter(|&(dtype, _)| kernels_at(Level::Portable, dtype).form == Form::Int8)
+    {
         let weight = weight(dtype, 40, n_in, &mut random);
         for n_tokens in [1, 7] {
             let x = random.floats(n_tokens * n_in);
@@ -140,7 +154,10 @@ fn integer_products_agree_with_the_quantized_activations_closely() {
                 let y = product(level, &team, &weight, &x, None);
                 for (&y, [sum, size, _]) in y.iter().zip(&oracle) {
                     // The largest term is the minimum of a block, which the plain formula has in every weight.
-                    assert!((f64::from(y) - sum).abs() <= 1e-5 * size + 1e-5, "{dtype} {level:?}: {y}, not {sum}");
+                    assert!(
+                        (f64::from(y) - sum).abs() <= 1e-5 * size + 1e-5,
+                        "{dtype} {level:?}: {y}, not {sum}"
+                    );
                 }
             }
         }
@@ -183,8 +200,14 @@ fn activations_are_quantized_the_same_at_every_level() {
                 assert_eq!(found.codes, expected.codes, "{level:?}");
                 assert_eq!(found.init, expected.init, "{level:?}");
                 assert_eq!(found.d.map(f32::to_bits), expected.d.map(f32::to_bits), "{level:?}");
-                assert_eq!(found.dsum.map(f32::is_nan), expected.dsum.map(f32::is_nan), "{level:?}");
-                let numbers = |group: &Group| group.dsum.map(|sum| if sum.is_nan() { 0 } else { sum.to_bits() });
+                assert_eq!(
+                    found.dsum.map(f32::is_nan),
+                    expected.dsum.map(f32::is_nan),
+                    "{level:?}"
+                );
+                let numbers = |group: &Group| {
+                    group.dsum.map(|sum| if sum.is_nan() { 0 } else { sum.to_bits() })
+                };
                 assert_eq!(numbers(found), numbers(expected), "{level:?}");
             }
         }
@@ -225,11 +248,18 @@ fn a_token_has_the_same_result_whatever_the_others_are() {
             let all = product(level, &team, &weight, &x, None);
             for n_tokens in 2..20 {
                 let some = product(level, &team, &weight, &x[n_in..(1 + n_tokens) * n_in], None);
-                assert_eq!(some, all[n_out..(1 + n_tokens) * n_out], "{dtype} {level:?} {n_tokens} tokens");
+                assert_eq!(
+                    some,
+                    all[n_out..(1 + n_tokens) * n_out],
+                    "{dtype} {level:?} {n_tokens} tokens"
+                );
             }
             let alone = product(level, &team, &weight, &x[..n_in], None);
             for (i, (a, b)) in alone.iter().zip(&all).enumerate() {
-                assert!(f64::from((a - b).abs()) <= 1e-5 * sizes[i], "{dtype} {level:?}: {a} alone, {b} among others");
+                assert!(
+                    f64::from((a - b).abs()) <= 1e-5 * sizes[i],
+                    "{dtype} {level:?}: {a} alone, {b} among others"
+                );
             }
         }
     }

@@ -75,7 +75,9 @@ impl Config {
     pub(super) fn assign(&self, vocab: &Vocab, special: &mut Special) {
         for names in &ROLES {
             for config in [&self.tokenizer, &self.special_tokens] {
-                if let Some(id) = config.get(names.config).and_then(token_text).and_then(|text| vocab.id(text)) {
+                if let Some(id) =
+                    config.get(names.config).and_then(token_text).and_then(|text| vocab.id(text))
+                {
                     special.propose(names.role, id);
                 }
             }
@@ -155,7 +157,11 @@ fn token_text(value: &Value) -> Option<&str> {
 fn ids(value: Option<&Value>, vocab: &Vocab) -> Vec<TokenId> {
     let one = value.and_then(Value::as_u64);
     let many = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_u64);
-    one.into_iter().chain(many).filter(|&id| id < vocab.len() as u64).map(|id| id as TokenId).collect()
+    one.into_iter()
+        .chain(many)
+        .filter(|&id| id < vocab.len() as u64)
+        .map(|id| id as TokenId)
+        .collect()
 }
 
 /// The templates of tokenizer_config.json: one text, or a list of `{name, template}`.

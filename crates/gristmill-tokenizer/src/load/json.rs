@@ -50,16 +50,9 @@ pub(super) fn from_file(
     let mut special = Special::default();
     config.assign(&json.vocab, &mut special);
     json.assign(&mut special);
-    match json.around.take() {
-        Some((prefix, suffix)) => (special.prefix, special.suffix) = (prefix, suffix),
-        None => {
-            let sentencepiece = matches!(json.shape, Shape::SentencePiece(_));
-            special.surround(
-                config.add_bos().unwrap_or(sentencepiece),
-                config.add_eos().unwrap_or(false),
-            );
-        }
-    }
+    let sentencepiece = matches!(json.shape, Shape::SentencePiece(_));
+    let add_bos = config.add_bos().unwrap_or(sentencepiece);
+    json.surround(&mut special, add_bos, config.add_eos().unwrap_or(false));
     json.finish(file, text, special, config.templates.clone())
 }
 
@@ -68,7 +61,8 @@ impl Json {
     pub(super) fn new(file: &str, parsed: File) -> Result<Json> {
         let shape = json_shape::shape(file, &parsed)?;
         let File { added_tokens, normalizer, pre_tokenizer, post_processor, model, .. } = parsed;
-        let part = |name: &str, error: serde_json::Error| Error::malformed(file, name, error.to_string());
+        let part =
+            |name: &str, error: serde_json::Error| Error::malformed(file, name, error.to_string());
         check_normalizer(file, &normalizer)?;
         check_pre_tokenizer(file, &pre_tokenizer)?;
         let normalizer: Option<NormalizerWrapper> =
@@ -117,6 +111,14 @@ impl Json {
         }
     }
 
+    /// The tokens around a text: those of the file's template, or BOS and EOS as asked for.
+    pub(super) fn surround(&mut self, special: &mut Special, add_bos: bool, add_eos: bool) {
+        match self.around.take() {
+            Some((prefix, suffix)) => (special.prefix, special.suffix) = (prefix, suffix),
+            None => special.surround(add_bos, add_eos),
+        }
+    }
+
     /// Scores for the pieces, without which GGUF cannot tell the order of merges: those of tokenizer.model where it
     /// has the same pieces, else from the order of the merges.
     pub(super) fn score(&mut self, pieces: Option<&[Piece]>) {
@@ -151,8 +153,13 @@ impl Json {
             )),
         });
         let vocab = Arc::new(self.vocab);
-        let encoder =
-            Encoder::new(self.pieces, vocab.clone(), self.normalizer, self.pre_tokenizer, &self.added);
+        let encoder = Encoder::new(
+            self.pieces,
+            vocab.clone(),
+            self.normalizer,
+            self.pre_tokenizer,
+            &self.added,
+        );
         Ok(Tokenizer::assemble(Parts {
             origin: file,
             vocab,
@@ -190,7 +197,9 @@ impl Json {
 
 /// Tokens around a text that add_bos_token and add_eos_token cannot say.
 fn around_doubt(special: &Special) -> Option<String> {
-    let said = |tokens: &[TokenId], role| tokens.is_empty() || *tokens == Vec::from_iter(special.get(role));
+    let said = |tokens: &[TokenId], role| {
+        tokens.is_empty() || *tokens == Vec::from_iter(special.get(role))
+    };
     let all_said = said(&special.prefix, Role::Bos) && said(&special.suffix, Role::Eos);
     (!all_said).then(|| "it puts other tokens around a text than one BOS and one EOS".to_owned())
 }
@@ -217,7 +226,11 @@ fn vocabulary(file: &str, mut model: Model, unigram: bool) -> Result<(Vocab, Mod
         (Vocabulary::Scores(pairs), true) => {
             let tokens = pairs
                 .into_iter()
-                .map(|(text, score)| Token { text: text.into(), score: score as f32, kind: Kind::Normal })
+                .map(|(text, score)| Token {
+                    text: text.into(),
+                    score: score as f32,
+                    kind: Kind::Normal,
+                })
                 .collect();
             let (vocab, repeated) = Vocab::from_tokens(tokens);
             if let Some(&id) = repeated.first() {
@@ -226,8 +239,16 @@ fn vocabulary(file: &str, mut model: Model, unigram: bool) -> Result<(Vocab, Mod
             }
             vocab
         }
-        (_, true) => return Err(Error::malformed(file, "model.vocab", "should be a list of texts and scores")),
-        (_, false) => return Err(Error::malformed(file, "model.vocab", "should be a map of texts to ids")),
+        (_, true) => {
+            return Err(Error::malformed(
+                file,
+                "model.vocab",
+                "should be a list of texts and scores",
+            ));
+        }
+        (_, false) => {
+            return Err(Error::malformed(file, "model.vocab", "should be a map of texts to ids"));
+        }
     };
     Ok((vocab, model))
 }
@@ -289,9 +310,8 @@ fn around(
 ) -> Result<Option<(Vec<TokenId>, Vec<TokenId>)>> {
     let mut parts = Vec::new();
     crate::pre::flatten(post_processor, &mut parts);
-    let malformed = || {
-        Error::malformed(file, "post_processor", "names a token that is not in the vocabulary")
-    };
+    let malformed =
+        || Error::malformed(file, "post_processor", "names a token that is not in the vocabulary");
     let id = |value: &Value| {
         let id = value.as_u64().and_then(|id| TokenId::try_from(id).ok());
         id.filter(|&id| vocab.get(id).is_some()).ok_or_else(malformed)
@@ -303,19 +323,24 @@ fn around(
             Some("TemplateProcessing") => {
                 let mut behind = false;
                 for item in part.get("single").and_then(Value::as_array).into_iter().flatten() {
-                    let Some(name) = item.get("SpecialToken").and_then(|token| token.get("id")) else {
+                    let Some(name) = item.get("SpecialToken").and_then(|token| token.get("id"))
+                    else {
                         behind = true;
                         continue;
                     };
-                    let token = part.get("special_tokens").and_then(|tokens| tokens.get(name.as_str()?));
-                    let ids = token.and_then(|token| token.get("ids")?.as_array()).ok_or_else(malformed)?;
+                    let token =
+                        part.get("special_tokens").and_then(|tokens| tokens.get(name.as_str()?));
+                    let ids = token
+                        .and_then(|token| token.get("ids")?.as_array())
+                        .ok_or_else(malformed)?;
                     for value in ids {
                         if behind { &mut suffix } else { &mut prefix }.push(id(value)?);
                     }
                 }
             }
             Some("RobertaProcessing" | "BertProcessing") => {
-                let second = |key: &str| part.get(key).and_then(|pair| pair.get(1)).ok_or_else(malformed);
+                let second =
+                    |key: &str| part.get(key).and_then(|pair| pair.get(1)).ok_or_else(malformed);
                 prefix.push(id(second("cls")?)?);
                 suffix.push(id(second("sep")?)?);
             }

@@ -116,8 +116,9 @@ impl<'de> Deserialize<'de> for Merge {
             }
 
             fn visit_str<E: serde::de::Error>(self, line: &str) -> Result<Merge, E> {
-                let (left, right) = split_pair(line)
-                    .ok_or_else(|| E::custom(format!("merge {line:?} has no blank between two parts")))?;
+                let (left, right) = split_pair(line).ok_or_else(|| {
+                    E::custom(format!("merge {line:?} has no blank between two parts"))
+                })?;
                 Ok(Merge(left.to_owned(), right.to_owned()))
             }
 

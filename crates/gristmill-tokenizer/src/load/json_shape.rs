@@ -34,7 +34,10 @@ pub(super) fn shape(file: &str, json: &File) -> Result<Shape> {
     let kind = model.kind.as_deref().unwrap_or("BPE");
     let affixes = [&model.continuing_subword_prefix, &model.end_of_word_suffix];
     if affixes.into_iter().flatten().any(|affix| !affix.is_empty()) {
-        return Err(Error::unsupported(file, "BPE with marks inside or behind words is not supported"));
+        return Err(Error::unsupported(
+            file,
+            "BPE with marks inside or behind words is not supported",
+        ));
     }
     match kind {
         "BPE" if has_byte_level(&json.pre_tokenizer) || has_byte_level(&json.decoder) => {
@@ -46,10 +49,14 @@ pub(super) fn shape(file: &str, json: &File) -> Result<Shape> {
         "Unigram" => {
             let mut form = blank_form(json, added_doubt(json, true));
             // GGUF's unigram has SentencePiece's own normalizer, which this one only resembles.
-            form.doubt.get_or_insert_with(|| "it is a unigram model with Hugging Face's parts".to_owned());
+            form.doubt.get_or_insert_with(|| {
+                "it is a unigram model with Hugging Face's parts".to_owned()
+            });
             Ok(Shape::Unigram(form))
         }
-        "BPE" => Err(Error::unsupported(file, "BPE that is neither byte-level nor SentencePiece's")),
+        "BPE" => {
+            Err(Error::unsupported(file, "BPE that is neither byte-level nor SentencePiece's"))
+        }
         other => {
             let what = format!("tokenizer model {other}; BPE and Unigram are supported");
             Err(Error::unsupported(file, what))
@@ -69,9 +76,13 @@ fn byte_level_shape(json: &File) -> Shape {
         .map(|steps| Family::matching(&steps, ignore_merges, nfc.unwrap_or(false)));
     let (family, doubt) = match found {
         Some((Some(family), true)) if nfc.is_some() => (family, None),
-        Some((Some(family), _)) => {
-            (family, Some(format!("it cuts words like {} but normalizes or merges otherwise", family.name())))
-        }
+        Some((Some(family), _)) => (
+            family,
+            Some(format!(
+                "it cuts words like {} but normalizes or merges otherwise",
+                family.name()
+            )),
+        ),
         _ => (fallback, Some("it cuts words in a way that GGUF has no name for".to_owned())),
     };
     let incomplete = || {
@@ -82,7 +93,10 @@ fn byte_level_shape(json: &File) -> Shape {
         (json.model.unk_token.is_some() && texts.iter().any(|text| !known.contains(text.as_str())))
             .then(|| "some bytes are unknown to it".to_owned())
     };
-    Shape::ByteLevel { family, doubt: doubt.or_else(|| added_doubt(json, false)).or_else(incomplete) }
+    Shape::ByteLevel {
+        family,
+        doubt: doubt.or_else(|| added_doubt(json, false)).or_else(incomplete),
+    }
 }
 
 /// Added tokens that swallow blanks around them, or are found only after normalization.
@@ -101,7 +115,10 @@ fn blank_form(json: &File, mut doubt: Option<String>) -> BlankForm {
         let text = |key: &str| part.get(key).and_then(Value::as_str);
         if is(part, "Prepend") && text("prepend") == Some(BLANK) && !replaces {
             blanks.add_prefix = true;
-        } else if is(part, "Replace") && pattern(part) == Some(" ") && text("content") == Some(BLANK) {
+        } else if is(part, "Replace")
+            && pattern(part) == Some(" ")
+            && text("content") == Some(BLANK)
+        {
             replaces = true;
         } else {
             doubt.get_or_insert_with(|| "it normalizes text in its own way".to_owned());
@@ -127,16 +144,19 @@ fn blank_form(json: &File, mut doubt: Option<String>) -> BlankForm {
         blanks.strip_prefix |= strips || (is(part, "Metaspace") && scheme != "never");
     }
     if blanks.strip_prefix != blanks.add_prefix {
-        doubt.get_or_insert_with(|| "it adds a blank but does not strip it, or the reverse".to_owned());
+        doubt.get_or_insert_with(|| {
+            "it adds a blank but does not strip it, or the reverse".to_owned()
+        });
     }
-    let charsmap = charsmap(&json.normalizer).and_then(crate::charsmap::from_base64).unwrap_or_default();
+    let charsmap =
+        charsmap(&json.normalizer).and_then(crate::charsmap::from_base64).unwrap_or_default();
     BlankForm { blanks, charsmap, doubt }
 }
 
 fn mentions_blank(json: &File) -> bool {
-    [&json.normalizer, &json.pre_tokenizer, &json.decoder]
-        .iter()
-        .any(|part| part.to_string().contains(BLANK) || parts(part).iter().any(|part| is(part, "Metaspace")))
+    [&json.normalizer, &json.pre_tokenizer, &json.decoder].iter().any(|part| {
+        part.to_string().contains(BLANK) || parts(part).iter().any(|part| is(part, "Metaspace"))
+    })
 }
 
 /// The compiled table among the parts of a normalizer, in base64.

@@ -5,6 +5,7 @@ mod folder;
 mod gguf;
 mod json;
 mod json_file;
+mod json_shape;
 mod sentencepiece;
 mod vocab_merges;
 

@@ -13,7 +13,7 @@ use crate::scheme::{Blanks, Scheme, sentencepiece_encoder};
 use crate::special::{Role, Special};
 use crate::tokenizer::Parts;
 use crate::vocab::{Kind, MAX_TOKENS, Token, Vocab};
-use crate::{Error, Note, Result, TokenId, Tokenizer};
+use crate::{Error, Result, TokenId, Tokenizer};
 
 /// A larger file is none: the largest released ones have 5 MB, and small pieces grow in memory.
 pub(super) const MAX_BYTES: u64 = 16 << 20;
@@ -67,12 +67,6 @@ struct NormalizerSpec {
     escape_whitespaces: Option<bool>,
 }
 
-impl Piece {
-    pub(super) fn kind(&self) -> Kind {
-        Kind::from_number(self.kind.unwrap_or(Kind::Normal as i32))
-    }
-}
-
 /// The pieces of a file, for the scores that a tokenizer.json beside it lacks; `None` when it is broken.
 pub(super) fn pieces(bytes: &[u8]) -> Option<Vec<Piece>> {
     Some(ModelProto::decode(bytes).ok()?.pieces)
@@ -93,7 +87,8 @@ pub(super) fn from_bytes(path: &Path, bytes: &[u8], config: &Config) -> Result<T
         1 => false,
         2 => true,
         other => {
-            let what = format!("SentencePiece model type {other}; unigram (1) and BPE (2) are supported");
+            let what =
+                format!("SentencePiece model type {other}; unigram (1) and BPE (2) are supported");
             return Err(Error::unsupported(file, what));
         }
     };
@@ -101,7 +96,7 @@ pub(super) fn from_bytes(path: &Path, bytes: &[u8], config: &Config) -> Result<T
         let what = "SentencePiece with blanks behind words, or unescaped, is not supported";
         return Err(Error::unsupported(file, what));
     }
-    let (mut vocab, mut notes) = vocab(&file, &model.pieces)?;
+    let mut vocab = vocab(&file, &model.pieces)?;
     config.extend(&mut vocab)?;
 
     let mut special = Special::default();
@@ -120,10 +115,7 @@ pub(super) fn from_bytes(path: &Path, bytes: &[u8], config: &Config) -> Result<T
         }
     }
     special.complete(&mut vocab);
-    special.surround(
-        config.add_bos().unwrap_or(is_bpe),
-        config.add_eos().unwrap_or(!is_bpe),
-    );
+    special.surround(config.add_bos().unwrap_or(is_bpe), config.add_eos().unwrap_or(!is_bpe));
 
     let add_prefix = normalizer.add_dummy_prefix.unwrap_or(true);
     let blanks = Blanks {
@@ -132,9 +124,6 @@ pub(super) fn from_bytes(path: &Path, bytes: &[u8], config: &Config) -> Result<T
         remove_extra: normalizer.remove_extra_whitespaces.unwrap_or(true),
         charsmap: normalizer.charsmap,
     };
-    if is_bpe && blanks.remove_extra {
-        notes.push(Note::new("runs of blanks are joined, as the SentencePiece model asks"));
-    }
     let scheme = if is_bpe { Scheme::SentencePiece(blanks) } else { Scheme::Unigram(blanks) };
     let vocab = Arc::new(vocab);
     let encoder = sentencepiece_encoder(&file, &vocab, &special, &scheme)?;
@@ -145,19 +134,20 @@ pub(super) fn from_bytes(path: &Path, bytes: &[u8], config: &Config) -> Result<T
         special,
         encoder,
         templates: config.templates.clone(),
-        notes,
+        notes: Vec::new(),
         kept: None,
     }))
 }
 
-fn vocab(file: &str, pieces: &[Piece]) -> Result<(Vocab, Vec<Note>)> {
+fn vocab(file: &str, pieces: &[Piece]) -> Result<Vocab> {
     let mut tokens = Vec::with_capacity(pieces.len());
     for (id, piece) in pieces.iter().enumerate() {
         if !piece.score.is_finite() {
             return Err(Error::malformed(file, format!("piece {id}"), "its score is not finite"));
         }
         let text = piece.text.as_str().into();
-        tokens.push(Token { text, score: piece.score, kind: piece.kind() });
+        let kind = Kind::from_number(piece.kind.unwrap_or(Kind::Normal as i32));
+        tokens.push(Token { text, score: piece.score, kind });
     }
     let (vocab, repeated) = Vocab::from_tokens(tokens);
     match repeated.first() {
@@ -165,6 +155,6 @@ fn vocab(file: &str, pieces: &[Piece]) -> Result<(Vocab, Vec<Note>)> {
             let what = format!("{:?} is there twice", pieces[id as usize].text);
             Err(Error::malformed(file, format!("piece {id}"), what))
         }
-        None => Ok((vocab, Vec::new())),
+        None => Ok(vocab),
     }
 }

@@ -155,13 +155,25 @@ pub(crate) trait Widen: 'static {
     ///
     /// # Safety
     /// The CPU has the instructions of this level.
-    unsafe fn pack(rows: [&[u8]; 16], steps: Range<usize>, dtype: DType, half: usize, panel: &mut [Column]);
+    unsafe fn pack(
+        rows: [&[u8]; 16],
+        steps: Range<usize>,
+        dtype: DType,
+        half: usize,
+        panel: &mut [Column],
+    );
 }
 
 impl<F: Float> Widen for F {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn pack(rows: [&[u8]; 16], steps: Range<usize>, _: DType, half: usize, panel: &mut [Column]) {
+    unsafe fn pack(
+        rows: [&[u8]; 16],
+        steps: Range<usize>,
+        _: DType,
+        half: usize,
+        panel: &mut [Column],
+    ) {
         for (i, columns) in panel.chunks_mut(16).enumerate() {
             let start = (steps.start + 16 * i) * F::BYTES;
             let mut numbers = [_mm512_setzero_si512(); 16];
@@ -179,11 +191,21 @@ pub(crate) struct Dequantized;
 
 impl Widen for Dequantized {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn pack(rows: [&[u8]; 16], steps: Range<usize>, dtype: DType, half: usize, panel: &mut [Column]) {
+    unsafe fn pack(
+        rows: [&[u8]; 16],
+        steps: Range<usize>,
+        dtype: DType,
+        half: usize,
+        panel: &mut [Column],
+    ) {
         let bytes = |n_steps| dtype.row_bytes(n_steps).expect("slices are whole blocks");
         let mut pieces = [[0.0; PIECE]; 16];
         for (row, piece) in rows.iter().zip(&mut pieces) {
-            dequantize(dtype, &row[bytes(steps.start)..bytes(steps.end)], &mut piece[..steps.len()]);
+            dequantize(
+                dtype,
+                &row[bytes(steps.start)..bytes(steps.end)],
+                &mut piece[..steps.len()],
+            );
         }
         for (i, columns) in panel.chunks_mut(16).enumerate() {
             let mut numbers = [_mm512_setzero_si512(); 16];
@@ -248,7 +270,12 @@ impl<F: Widen> TileKernel for Wide<F> {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn tile<const N: usize>(panel: &[Column], x: &Activations, steps: Range<usize>, y: &mut Tile<'_, f32>) {
+fn tile<const N: usize>(
+    panel: &[Column],
+    x: &Activations,
+    steps: Range<usize>,
+    y: &mut Tile<'_, f32>,
+) {
     let mut xs: [&[f32]; N] = [&[]; N];
     for n in 0..N {
         xs[n] = &x.row(y.rows().start + n)[steps.clone()][..panel.len()];

@@ -187,9 +187,11 @@ fn add_block<L: Layout, const N: usize>(
     for n in 0..N {
         for half in 0..2 {
             let scale = _mm512_mul_ps(block.d[half], _mm512_set1_ps(x[n].d[b]));
-            sums[n][half] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[n][half]), scale, sums[n][half]);
+            sums[n][half] =
+                _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[n][half]), scale, sums[n][half]);
             if L::MIN.is_some() {
-                sums[n][half] = _mm512_fmadd_ps(block.m[half], _mm512_set1_ps(x[n].dsum[b]), sums[n][half]);
+                sums[n][half] =
+                    _mm512_fmadd_ps(block.m[half], _mm512_set1_ps(x[n].dsum[b]), sums[n][half]);
             }
         }
     }

@@ -84,7 +84,9 @@ pub(super) fn prefetch(weights: &[u8]) {
     for offset in (0..weights.len()).step_by(64) {
         #[allow(unused_unsafe, reason = "newer compilers know that it is safe")]
         // SAFETY: a prefetch touches nothing and never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(offset).cast()) };
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(offset).cast())
+        };
     }
 }
 

@@ -24,7 +24,10 @@ fn quantize_group(x: &[f32]) -> Group {
         let halves = [half(block, 0), half(block, 1)];
         let magnitude = _mm512_set1_epi32(i32::MAX);
         let bits = [_mm512_castps_si512(halves[0]), _mm512_castps_si512(halves[1])];
-        let amax = _mm512_max_epi32(_mm512_and_si512(bits[0], magnitude), _mm512_and_si512(bits[1], magnitude));
+        let amax = _mm512_max_epi32(
+            _mm512_and_si512(bits[0], magnitude),
+            _mm512_and_si512(bits[1], magnitude),
+        );
         let (d, inverse) = scale_and_inverse(_mm512_reduce_max_epi32(amax) as u32);
         group.d[b] = d;
         if inverse > 0.0 {

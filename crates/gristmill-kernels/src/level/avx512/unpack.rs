@@ -33,7 +33,8 @@ const fn code_table<L: Layout>(half: usize) -> Line {
     let mut table = [0; 64];
     let mut i = 0;
     while i < 64 {
-        let offset = i / 16 * L::BYTES + L::CODES + i % 16 + if L::BITS == 8 { 16 * half } else { 0 };
+        let offset =
+            i / 16 * L::BYTES + L::CODES + i % 16 + if L::BITS == 8 { 16 * half } else { 0 };
         table[i] = index(offset, windows::<L>(half)) as u8;
         i += 1;
     }
@@ -104,10 +105,8 @@ pub(super) fn quad<L: Layout, const FULL: bool>(bytes: &[u8], quad: usize) -> [_
         return [_mm512_xor_si512(first, top), _mm512_xor_si512(last, top)];
     }
     let nibble = _mm512_set1_epi8(0x0f);
-    let mut halves = [
-        _mm512_and_si512(first, nibble),
-        _mm512_and_si512(_mm512_srli_epi16::<4>(first), nibble),
-    ];
+    let mut halves =
+        [_mm512_and_si512(first, nibble), _mm512_and_si512(_mm512_srli_epi16::<4>(first), nibble)];
     if L::HIGH.is_some() {
         let bit = _mm512_set1_epi64(0x8040_2010_0804_0201u64 as i64);
         let fifth = _mm512_set1_epi8(0x10);
@@ -160,5 +159,8 @@ pub(super) fn scales<L: Layout, const FULL: bool>(bytes: &[u8]) -> __m512 {
 pub(super) fn minima<L: Layout, const FULL: bool>(bytes: &[u8]) -> __m512 {
     let offset = const { if let Some(offset) = L::MIN { offset } else { 0 } };
     debug_assert!(offset > 0, "a layout with minima");
-    sixteen::<L, FULL>(bytes, &const { scale_table::<L>(if let Some(offset) = L::MIN { offset } else { 0 }) })
+    sixteen::<L, FULL>(
+        bytes,
+        &const { scale_table::<L>(if let Some(offset) = L::MIN { offset } else { 0 }) },
+    )
 }

@@ -56,9 +56,15 @@ impl TileKernel for Dequantized {
     }
 }
 
-fn tile<const N: usize>(panel: &[f32x8], x: &Activations, steps: Range<usize>, y: &mut Tile<'_, f32>) {
+fn tile<const N: usize>(
+    panel: &[f32x8],
+    x: &Activations,
+    steps: Range<usize>,
+    y: &mut Tile<'_, f32>,
+) {
     let tokens = y.rows();
-    let xs: [&[f32]; N] = std::array::from_fn(|n| &x.row(tokens.start + n)[steps.clone()][..panel.len()]);
+    let xs: [&[f32]; N] =
+        std::array::from_fn(|n| &x.row(tokens.start + n)[steps.clone()][..panel.len()]);
     let mut sums = [f32x8::ZERO; N];
     for (k, &column) in panel.iter().enumerate() {
         for n in 0..N {

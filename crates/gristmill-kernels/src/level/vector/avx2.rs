@@ -79,7 +79,9 @@ impl Vector for Floats {
     }
     #[inline(always)]
     fn store(self, out: &mut [f32; LANES]) {
-        let ([a, b], _) = out.as_chunks_mut::<8>() else { unreachable!("sixteen are two times eight") };
+        let ([a, b], _) = out.as_chunks_mut::<8>() else {
+            unreachable!("sixteen are two times eight")
+        };
         // SAFETY: the pointer is to eight floats, and the CPU is as above.
         unsafe { _mm256_storeu_ps(a.as_mut_ptr(), self.0) };
         // SAFETY: as above.

@@ -82,7 +82,9 @@ impl Vector for Floats {
     #[inline(always)]
     fn round(self) -> Self {
         // SAFETY: the CPU is as above.
-        Floats(unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0) })
+        Floats(unsafe {
+            _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0)
+        })
     }
     #[inline(always)]
     fn scale_by_power(self, n: Self) -> Self {

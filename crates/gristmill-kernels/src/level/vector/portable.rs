@@ -2,7 +2,7 @@
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use wide::{CmpLt, f32x16};
+use wide::f32x16;
 
 use super::{LANES, Vector};
 
