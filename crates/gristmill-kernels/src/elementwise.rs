@@ -22,7 +22,7 @@ pub(crate) trait Function2: Copy + Sync {
 }
 
 /// Calls `f(first row, rows)` for parts of `values` that cover it, in parallel if there is enough to do.
-pub(crate) fn for_rows(
+pub fn for_rows(
     team: &Team,
     values: &mut [f32],
     row_len: usize,

@@ -8,6 +8,8 @@
 //! page = head 0 | head 1 | …      head = keys [head_dim, PAGE] | values [PAGE, head_dim rounded up to 16]
 //! ```
 
+use std::collections::TryReserveError;
+
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -150,13 +152,20 @@ impl KvCache {
     }
 
     /// Makes room for `n_positions`, a page at a time. What is cached stays.
-    pub fn reserve(&mut self, n_positions: usize) {
+    ///
+    /// # Errors
+    /// When there is no memory; what was cached is still there.
+    pub fn reserve(&mut self, n_positions: usize) -> Result<(), TryReserveError> {
         let n_pages = n_positions.div_ceil(PAGE);
         let page_len = self.shape.n_head_kv * self.shape.head_len();
-        fn grow<E: Element>(pages: &mut Vec<Vec<E>>, n_pages: usize, page_len: usize) {
+        fn grow<E: Element>(pages: &mut Vec<Vec<E>>, n_pages: usize, page_len: usize) -> Result<(), TryReserveError> {
             while pages.len() < n_pages {
-                pages.push(vec![E::ZERO; page_len]);
+                let mut page = Vec::new();
+                page.try_reserve_exact(page_len)?;
+                page.resize(page_len, E::ZERO);
+                pages.push(page);
             }
+            Ok(())
         }
         match &mut self.pages {
             Pages::F16(pages) => grow(pages, n_pages, page_len),
@@ -271,7 +280,7 @@ mod tests {
                     .collect()
             };
             let mut cache = KvCache::new(n_head_kv, head_dim, CacheType::F32);
-            cache.reserve(first + n_tokens);
+            cache.reserve(first + n_tokens).unwrap();
             cache.write(&Team::new(2), first, &row(1.0), &row(-1.0));
             let Pages::F32(pages) = cache.pages() else { panic!("it was made so") };
             for position in first..first + n_tokens {

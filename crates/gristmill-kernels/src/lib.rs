@@ -39,7 +39,7 @@ mod team;
 
 pub use activation::{gelu, gelu_tanh, silu, silu_mul};
 pub use attention::{Attention, alibi_slopes, attend};
-pub use elementwise::{add, clamp, mul, scale};
+pub use elementwise::{add, clamp, for_rows, mul, scale};
 pub use kv_cache::{CacheType, KvCache};
 pub use level::{Level, level};
 pub use matmul::{Activations, Matrix, Product, matmul, matmul_joined};

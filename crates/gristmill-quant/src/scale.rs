@@ -10,7 +10,7 @@ use wide::f32x8;
 /// The reciprocal used for codes: 0 for the scale of a zero block.
 ///
 /// Below about 3e-39 the reciprocal overflows. ggml then casts infinities, which on x86-64 gives code 0 for every
-/// element; a NaN here has the same effect everywhere, because casts from NaN give 0 in Rust.
+/// element; a NaN here does the same everywhere, because NaNs truncate to integers whose low byte is 0.
 #[inline(always)]
 fn reciprocal(d: f32) -> f32 {
     let id = 1.0 / d;

@@ -150,7 +150,8 @@ proptest! {
     }
 
     #[test]
-    fn one_outlier_survives(index in 0..32usize, outlier in prop_oneof![Just(100f32), Just(-100.0)], mut values in vec(-1f32..1.0, 32)) {
+    fn one_outlier_survives(index in 0..32usize, negative: bool, mut values in vec(-1f32..1.0, 32)) {
+        let outlier = if negative { -100.0 } else { 100.0 };
         values[index] = outlier;
         for &(dtype, _) in BUDGETS {
             let codec = codec(dtype).unwrap();

@@ -10,7 +10,8 @@
 //! *Slots.* A value lives in a slot from the step that makes it to the last that reads it; then another value of the
 //! same width takes its place. Element-wise operations work in the place of an operand that nobody reads later.
 
-use gristmill_graph::{NodeId, Op, Program, Rope};
+use gristmill_graph::{Attention, NodeId, Op, Program, Rope};
+use gristmill_kernels::alibi_slopes;
 
 use crate::{Error, Result};
 
@@ -60,6 +61,16 @@ pub(crate) struct Plan {
     pub(crate) ropes: Vec<Rope>,
     /// For each node that is a rotary embedding, which.
     pub(crate) rope_of: Vec<Option<usize>>,
+    /// The attentions by layer.
+    pub(crate) layers: Vec<Layer>,
+}
+
+/// An attention, with ALiBi's slopes worked out.
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
+    pub(crate) attention: Attention,
+    /// One per head, or none.
+    pub(crate) slopes: Vec<f32>,
 }
 
 impl Plan {
@@ -79,7 +90,8 @@ impl Plan {
             }))
         });
         let rope_of = rope_of.collect();
-        Ok(Plan { steps, places, n_slots, ropes, rope_of })
+        let layers = layers(program)?;
+        Ok(Plan { steps, places, n_slots, ropes, rope_of, layers })
     }
 
     /// The place of a value that is computed.
@@ -107,6 +119,21 @@ fn check_ids(program: &Program) -> Result<()> {
         return Err(Error::Program { node: program.logits, op, what: "ids are no logits" });
     }
     Ok(())
+}
+
+/// The attentions in the order of their places in the cache.
+fn layers(program: &Program) -> Result<Vec<Layer>> {
+    let mut layers = Vec::with_capacity(program.n_layer);
+    for (id, node) in program.nodes.iter().enumerate() {
+        let Op::Attend { attention, layer } = node.op else { continue };
+        if layer != layers.len() || layer >= program.n_layer {
+            let what = "its place in the cache is not the next one";
+            return Err(Error::Program { node: id, op: node.op.name(), what });
+        }
+        let slopes = attention.alibi_max.map_or(Vec::new(), |max| alibi_slopes(attention.n_head, max));
+        layers.push(Layer { attention, slopes });
+    }
+    Ok(layers)
 }
 
 /// Which rows of each value are needed, from the logits backwards.

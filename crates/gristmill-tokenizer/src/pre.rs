@@ -52,9 +52,11 @@ impl Family {
         self.names[0]
     }
 
-    /// The family that `tokenizer.ggml.pre` calls by this name.
-    pub(crate) fn by_name(name: &str) -> Option<&'static Family> {
-        FAMILIES.iter().find(|family| family.names.contains(&name))
+    /// The family that `tokenizer.ggml.pre` calls by this name, and the name.
+    pub(crate) fn by_name(name: &str) -> Option<(&'static Family, &'static str)> {
+        FAMILIES.iter().find_map(|family| {
+            Some((family, *family.names.iter().find(|known| **known == name)?))
+        })
     }
 
     /// Every name that is known, for messages.

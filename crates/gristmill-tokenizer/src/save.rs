@@ -41,9 +41,9 @@ pub(crate) fn to_metadata(
 
     let mut notes = Vec::new();
     match &tokenizer.scheme {
-        Scheme::ByteLevel { family, merges } => {
+        Scheme::ByteLevel { name, merges, .. } => {
             metadata.set(keys::TOKENIZER_MODEL, "gpt2");
-            metadata.set(keys::TOKENIZER_PRE, family.name());
+            metadata.set(keys::TOKENIZER_PRE, *name);
             set_tokens(&tokenizer.vocab, n_vocab, false, metadata);
             metadata.set(keys::TOKENIZER_MERGES, merge_lines(tokenizer, merges)?);
         }

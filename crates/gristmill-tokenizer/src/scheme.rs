@@ -27,8 +27,8 @@ pub(crate) type Merges = Vec<(TokenId, TokenId)>;
 /// How the pieces of a vocabulary are found in a text.
 #[derive(Debug)]
 pub(crate) enum Scheme {
-    /// Words are cut out, their bytes merged by rank.
-    ByteLevel { family: &'static Family, merges: Merges },
+    /// Words are cut out, their bytes merged by rank. `name` is that of the cuts in GGUF.
+    ByteLevel { family: &'static Family, name: &'static str, merges: Merges },
     /// Characters are merged by the score of the result.
     SentencePiece(Blanks),
     /// The division of the text with the highest sum of scores.

@@ -91,7 +91,7 @@ impl Tokenizer {
     pub(crate) fn assemble(parts: Parts) -> Tokenizer {
         let Parts { origin, vocab, scheme, special, encoder, templates, notes, kept } = parts;
         let kind = match &scheme {
-            Scheme::ByteLevel { family, .. } => format!("BPE (byte-level), pre {}", family.name()),
+            Scheme::ByteLevel { name, .. } => format!("BPE (byte-level), pre {name}"),
             Scheme::SentencePiece(_) => "SentencePiece BPE".to_owned(),
             Scheme::Unigram(_) => "SentencePiece unigram".to_owned(),
         };
@@ -101,16 +101,20 @@ impl Tokenizer {
     /// The tokens of `text`.
     ///
     /// # Errors
-    /// [`Error::Encode`] when the model has no token for a part of the text and none for the unknown either.
+    /// [`Error::Encode`] when the model names an unknown token that it does not have, or when the text has hundreds of
+    /// thousands of blanks in a row.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<TokenId>> {
+        let error = |what| Error::Encode { file: self.origin.clone(), what };
+        if matches!(self.scheme, Scheme::ByteLevel { .. }) && longest_blank_run(text) > MAX_BLANKS {
+            let what = format!("it has more than {MAX_BLANKS} blanks in a row");
+            return Err(error(what));
+        }
         let mut tokens = Vec::new();
         if options.add_special {
             tokens.extend(&self.special.prefix);
         }
-        let pieces = self.encoder.encode(text, options.parse_special).map_err(|error| {
-            Error::Encode { file: self.origin.clone(), what: error.to_string() }
-        })?;
-        tokens.extend(pieces);
+        let pieces = self.encoder.encode(text, options.parse_special);
+        tokens.extend(pieces.map_err(|source| error(source.to_string()))?);
         if options.add_special {
             tokens.extend(&self.special.suffix);
         }
@@ -216,6 +220,14 @@ impl Tokenizer {
             | Scheme::Unigram(Blanks { strip_prefix, .. }) => *strip_prefix,
         }
     }
+}
+
+/// Word patterns look ahead behind blanks; the regular expressions give up, silently, after a million steps.
+const MAX_BLANKS: usize = 250_000;
+
+/// The most white space between two other characters, in bytes.
+fn longest_blank_run(text: &str) -> usize {
+    text.split(|character: char| !character.is_whitespace()).map(str::len).max().unwrap_or(0)
 }
 
 impl fmt::Debug for Tokenizer {

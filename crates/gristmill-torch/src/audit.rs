@@ -109,6 +109,3 @@ fn scan(cursor: &mut Cursor<'_>, file: &str, limits: &Limits, found: &mut Found)
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

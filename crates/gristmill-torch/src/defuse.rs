@@ -169,6 +169,7 @@ impl Machine<'_, '_> {
                     self.push(Node::Tagged(plain::STORAGE, vec![id]))?;
                 }
 
+                Op::Line => return Err(self.refuse("pickle protocol 0".into())),
                 Op::Inst(module, name) => return Err(asks_to_run(&self.ops, &module, &name)),
                 op @ (Op::Pop
                 | Op::PopMark
@@ -180,7 +181,6 @@ impl Machine<'_, '_> {
                 | Op::Obj
                 | Op::PersId
                 | Op::Ext
-                | Op::Line
                 | Op::Buffer) => return Err(self.refuse(format!("the pickle opcode {op:?}"))),
             }
         }

@@ -10,9 +10,8 @@
 
 use std::ops::Range;
 
-use gristmill_tensor::{Error, Limits, Result};
+use gristmill_tensor::{Limits, Result};
 
-use crate::FORMAT;
 use crate::defuse::MAX_VALUES;
 
 /// The deepest nesting; serde-pickle and its visitors recurse.
@@ -173,14 +172,9 @@ impl Emitter<'_> {
     }
 
     fn check(&mut self, depth: u64) -> Result<()> {
-        if depth > MAX_DEPTH {
-            let what = format!(
-                "a value of the pickle is nested deeper than {MAX_DEPTH} levels or contains itself"
-            );
-            return Err(Error::unsupported(self.file, FORMAT, what));
-        }
         self.values = self.values.saturating_add(1);
         let check = |what, limit, found| Limits::check(self.file, what, limit, found);
+        check("the depth of a value (without end if it contains itself)", MAX_DEPTH, depth)?;
         check(
             "the number of values of the pickle, repeats counted,",
             self.max_values,

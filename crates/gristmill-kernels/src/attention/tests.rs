@@ -60,7 +60,7 @@ impl Case {
         while first < self.n_tokens {
             let end = self.n_tokens.min(first + piece());
             let rows_kv = first * width_kv..end * width_kv;
-            cache.reserve(end);
+            cache.reserve(end).unwrap();
             cache.write(&team, first, &k[rows_kv.clone()], &v[rows_kv]);
             let rows = first * width..end * width;
             attend(

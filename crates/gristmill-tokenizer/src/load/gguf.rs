@@ -10,7 +10,7 @@ use gristmill_tensor::{MetaArray, MetaValue, Metadata, keys};
 
 use super::json::Json;
 use crate::legacy;
-use crate::merges::{self, resolve, split_pair};
+use crate::merges::{recover, resolve, split_pair};
 use crate::pre::Family;
 use crate::save;
 use crate::scheme::{Blanks, Merges, Scheme, byte_level_encoder, sentencepiece_encoder};
@@ -46,8 +46,9 @@ pub(crate) fn from_metadata(metadata: &Metadata) -> Result<Tokenizer> {
     let (add_bos, add_eos) = (flag(keys::TOKENIZER_ADD_BOS)?, flag(keys::TOKENIZER_ADD_EOS)?);
     let (scheme, bos_by_default, eos_by_default) = match model {
         Model::Gpt2 => {
-            let (family, merges) = byte_level(metadata, &vocab, &mut notes)?;
-            (Scheme::ByteLevel { family, merges }, family.add_bos, false)
+            let (family, name) = family(metadata, &mut notes)?;
+            let merges = merges(metadata, &vocab, &mut notes)?;
+            (Scheme::ByteLevel { family, name, merges }, family.add_bos, false)
         }
         Model::Llama => {
             let defaults = [(Role::Bos, 1), (Role::Eos, 2), (Role::Unk, 0)];
@@ -72,7 +73,7 @@ pub(crate) fn from_metadata(metadata: &Metadata) -> Result<Tokenizer> {
 
     let vocab = Arc::new(vocab);
     let encoder = match &scheme {
-        Scheme::ByteLevel { family, merges } => byte_level_encoder(file, &vocab, family, merges)?,
+        Scheme::ByteLevel { family, merges, .. } => byte_level_encoder(file, &vocab, family, merges)?,
         _ => sentencepiece_encoder(file, &vocab, &special, &scheme)?,
     };
     Ok(Tokenizer::assemble(Parts {
@@ -217,19 +218,16 @@ fn model(metadata: &Metadata) -> Result<Model> {
     }
 }
 
-/// The cuts and merges of a byte-level vocabulary.
-fn byte_level(
+/// How a byte-level vocabulary cuts words, and the name of that.
+fn family(
     metadata: &Metadata,
-    vocab: &Vocab,
     notes: &mut Vec<Note>,
-) -> Result<(&'static Family, Merges)> {
-    let file = metadata.origin();
-    let lines = metadata.get_strings(keys::TOKENIZER_MERGES)?;
-    let name = match (metadata.get_str(keys::TOKENIZER_PRE)?, lines) {
-        (Some(name), _) => name,
-        // Legacy runtimes knew only this one.
-        (None, None) => "gpt-2",
-        (None, Some(_)) => {
+) -> Result<(&'static Family, &'static str)> {
+    let name = match metadata.get_str(keys::TOKENIZER_PRE)? {
+        Some(name) => name,
+        // Legacy files have no merges either; their runtimes knew only GPT-2's cuts.
+        None if !metadata.contains(keys::TOKENIZER_MERGES) => "gpt-2",
+        None => {
             notes.push(Note::new(format!(
                 "the file does not say how words are cut ({}); took \"default\", which is only roughly right for most \
                  models; convert the model again to be exact",
@@ -238,29 +236,31 @@ fn byte_level(
             "default"
         }
     };
-    let family = Family::by_name(name).ok_or_else(|| {
+    Family::by_name(name).ok_or_else(|| {
         let what = format!("{} is {name:?}; known are {}", keys::TOKENIZER_PRE, Family::names());
-        Error::unsupported(file, what)
-    })?;
-    let Some(lines) = lines else {
-        notes.push(Note::new(
-            "the file has no merges; they were recovered from the order of the tokens",
-        ));
-        return Ok((family, merges::recover(vocab)));
+        Error::unsupported(metadata.origin(), what)
+    })
+}
+
+/// The merges, recovered where the file has none.
+fn merges(metadata: &Metadata, vocab: &Vocab, notes: &mut Vec<Note>) -> Result<Merges> {
+    let file = metadata.origin();
+    let Some(lines) = metadata.get_strings(keys::TOKENIZER_MERGES)? else {
+        notes.push(Note::new("the file has no merges; they were recovered from the order of the tokens"));
+        return Ok(recover(vocab));
     };
     if lines.len() > MAX_MERGES {
         let what = format!("has {} merges, more than any model", lines.len());
         return Err(Error::malformed(file, keys::TOKENIZER_MERGES, what));
     }
-    let mut merges = Merges::with_capacity(lines.len());
-    for (index, line) in lines.iter().enumerate() {
+    let resolve = |(index, line): (usize, &String)| {
         let place = || format!("{}[{index}]", keys::TOKENIZER_MERGES);
         let (left, right) = split_pair(line).ok_or_else(|| {
             Error::malformed(file, place(), format!("{line:?} has no blank between two parts"))
         })?;
-        merges.push(resolve(file, vocab, place, left, right)?);
-    }
-    Ok((family, merges))
+        resolve(file, vocab, place, left, right)
+    };
+    lines.iter().enumerate().map(resolve).collect()
 }
 
 fn blanks(metadata: &Metadata) -> Result<Blanks> {

@@ -177,7 +177,7 @@ impl Json {
         let merges = std::mem::take(&mut self.merges);
         match &self.shape {
             Shape::ByteLevel { family, doubt } => {
-                (Scheme::ByteLevel { family, merges }, doubt.clone())
+                (Scheme::ByteLevel { family, name: family.name(), merges }, doubt.clone())
             }
             Shape::SentencePiece(form) => {
                 let blanks = form.blanks.clone();

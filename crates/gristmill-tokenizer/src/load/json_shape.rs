@@ -65,7 +65,7 @@ pub(super) fn shape(file: &str, json: &File) -> Result<Shape> {
 }
 
 fn byte_level_shape(json: &File) -> Shape {
-    let fallback = Family::by_name("gpt-2").expect("the table has it");
+    let (fallback, _) = Family::by_name("gpt-2").expect("the table has it");
     let ignore_merges = json.model.ignore_merges.unwrap_or(false);
     let nfc = match parts(&json.normalizer).as_slice() {
         [] => Some(false),

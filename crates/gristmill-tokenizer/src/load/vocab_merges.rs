@@ -56,10 +56,10 @@ pub(super) fn from_folder(
             "tokenizer_config.json asks for a blank in front of the text, which is not added",
         ));
     }
-    let family = Family::by_name(name).expect("the names below are in the table");
+    let (family, name) = Family::by_name(name).expect("the names below are in the table");
     let vocab = Arc::new(vocab);
     let encoder = byte_level_encoder(&file, &vocab, family, &merges)?;
-    let scheme = Scheme::ByteLevel { family, merges };
+    let scheme = Scheme::ByteLevel { family, name, merges };
     let templates = config.templates.clone();
     Ok(Some(Tokenizer::assemble(Parts {
         origin: file,
