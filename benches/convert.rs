@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gristmill::ConvertOptions;
+use gristmill::convert::ConvertOptions;
 use gristmill::convert::OutType;
 
 fn convert(criterion: &mut Criterion) {

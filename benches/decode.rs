@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gristmill::ConvertOptions;
+use gristmill::convert::ConvertOptions;
 use gristmill::convert::OutType;
 use gristmill::runtime::{Session, SessionOptions};
 

@@ -2,11 +2,10 @@
 //!
 //! Templates run in minijinja, which has no way to files, network or the program's memory, with a bound on their
 //! steps. What a template may use is what Hugging Face's `apply_chat_template` gives it: `messages`,
-//! `add_generation_prompt`, the texts of the special tokens, `raise_exception`, `strftime_now`, Python's string
-//! methods and `tojson`.
+//! `add_generation_prompt`, the texts of the special tokens, `raise_exception`, Python's string methods and `tojson`.
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
-use serde_json::json;
 
 /// Steps that a template may take; real ones take a few thousand.
 const FUEL: u64 = 1_000_000;
@@ -41,16 +40,17 @@ impl Template {
     pub(crate) fn render(&self, messages: &[Message]) -> Result<String, String> {
         let mut environment = Environment::new();
         environment.set_fuel(Some(FUEL));
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
+        // As transformers configures Jinja.
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|error| error.to_string())?);
         environment
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
-        let messages: Vec<_> = messages
+        let messages: Vec<Value> = messages
             .iter()
-            .map(|message| json!({ "role": message.role, "content": message.content }))
+            .map(|message| context! { role => message.role, content => message.content.as_str() })
             .collect();
         environment
             .render_str(
@@ -58,8 +58,8 @@ impl Template {
                 context! {
                     messages => messages,
                     add_generation_prompt => true,
-                    bos_token => self.bos,
-                    eos_token => self.eos,
+                    bos_token => self.bos.as_str(),
+                    eos_token => self.eos.as_str(),
                 },
             )
             .map_err(|error| {

@@ -63,7 +63,7 @@ impl Function for GeluTanh {
     #[inline(always)]
     fn call<V: Vector>(self, x: V) -> V {
         // 2 sqrt(2/π), since the sigmoid is taken of twice the argument of tanh.
-        const FACTOR: f32 = 1.595_769_1;
+        const FACTOR: f32 = 1.595_769;
         let u = (x * x).mul_add(V::splat(0.044715), V::splat(1.0)) * x;
         x * sigmoid(u * V::splat(FACTOR))
     }

@@ -1,5 +1,7 @@
 //! A program with its weights: all that sessions share.
 
+use std::fmt;
+
 use gristmill_graph::{Op, Program, WeightId};
 use gristmill_kernels::Matrix;
 use gristmill_tensor::Checkpoint;
@@ -8,7 +10,6 @@ use crate::plan::Plan;
 use crate::{Error, Result};
 
 /// A program bound to its weights. It never changes and is shared by any number of sessions.
-#[derive(Debug)]
 pub struct Model {
     program: Program,
     plan: Plan,
@@ -19,7 +20,6 @@ pub struct Model {
 }
 
 /// A weight in the form in which it is used.
-#[derive(Debug)]
 enum Weight {
     /// The matrix of a product or the rows of a table, as stored.
     Matrix(Matrix),
@@ -114,6 +114,12 @@ impl Model {
             Weight::Vector(vector) => vector,
             Weight::Matrix(_) => unreachable!("the graph takes only weights of one dimension as vectors"),
         }
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Model({} layers, {} tokens, {} bytes)", self.n_layer(), self.n_vocab(), self.weight_bytes)
     }
 }
 

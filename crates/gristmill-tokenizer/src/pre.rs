@@ -5,13 +5,18 @@
 //! token is still recognized (llama.cpp's converter compares hashes of a probe text instead). The patterns are those of
 //! the models' own tokenizer.json where these are known, of llama.cpp elsewhere.
 
+use std::cmp::Reverse;
+
 use serde_json::Value;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::punctuation::Punctuation;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{PreTokenizerWrapper, SplitDelimiterBehavior};
+use tokenizers::{
+    OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
+    SplitDelimiterBehavior,
+};
 
 use crate::pre_table::FAMILIES;
 
@@ -54,9 +59,9 @@ impl Family {
 
     /// The family that `tokenizer.ggml.pre` calls by this name, and the name.
     pub(crate) fn by_name(name: &str) -> Option<(&'static Family, &'static str)> {
-        FAMILIES.iter().find_map(|family| {
-            Some((family, *family.names.iter().find(|known| **known == name)?))
-        })
+        FAMILIES
+            .iter()
+            .find_map(|family| Some((family, *family.names.iter().find(|known| **known == name)?)))
     }
 
     /// Every name that is known, for messages.
@@ -86,6 +91,19 @@ impl Family {
         }
     }
 
+    /// The family that cuts a sample of all sorts of text most like this pre-tokenizer.
+    pub(crate) fn nearest(pre_tokenizer: &PreTokenizerWrapper) -> Option<&'static Family> {
+        let wanted = cuts(pre_tokenizer)?;
+        let nearest = FAMILIES.iter().enumerate().max_by_key(|(index, family)| {
+            let found =
+                family.pre_tokenizer().ok().and_then(|ours| cuts(&ours)).unwrap_or_default();
+            let common = found.iter().filter(|cut| wanted.contains(cut)).count();
+            // Of equals, the earlier family is the better known.
+            (2000 * common / (found.len() + wanted.len()).max(1), Reverse(*index))
+        });
+        nearest.map(|(_, family)| family)
+    }
+
     /// The pre-tokenizer of this family.
     pub(crate) fn pre_tokenizer(&self) -> tokenizers::Result<PreTokenizerWrapper> {
         let mut parts = Vec::with_capacity(self.steps.len() + 1);
@@ -105,6 +123,20 @@ impl Family {
         }
         Ok(Sequence::new(parts).into())
     }
+}
+
+/// Contractions, numbers, blanks, line ends, punctuation and several scripts.
+const SAMPLE: &str = "Hello, it's  We'll 'S don't x=1234567 3.14 \n\n\n  if (a_b != c) {\r\n\t\treturn a[0];\n} \
+    caf\u{e9} Na\u{ef}ve CamelCase HTTPServer 100% $5 ~|`^<>+ \u{201c}quote\u{201d}\u{2026} \u{4e2d}\u{6587}\u{5b57}\
+    \u{3002}\u{65e5}\u{672c}\u{3042}\u{30ab} \u{d55c}\u{ad6d} \u{41f}\u{440}\u{438} \u{645}\u{631}\u{60c} \
+    e\u{301} \u{b2}\u{663} \u{1f999}!!!   end  ";
+
+/// Where a pre-tokenizer cuts the sample.
+fn cuts(pre_tokenizer: &PreTokenizerWrapper) -> Option<Vec<usize>> {
+    let mut text = PreTokenizedString::from(SAMPLE);
+    pre_tokenizer.pre_tokenize(&mut text).ok()?;
+    let words = text.get_splits(OffsetReferential::Original, OffsetType::Byte);
+    Some(words.into_iter().map(|(_, (start, _), _)| start).collect())
 }
 
 impl Step {
@@ -208,6 +240,17 @@ mod tests {
             assert!(exact, "{}", family.name());
             assert_eq!(found.steps, family.steps);
             assert_eq!((found.ignore_merges, found.nfc), (family.ignore_merges, family.nfc));
+        }
+    }
+
+    #[test]
+    fn well_known_families_are_the_nearest_to_themselves() {
+        for name in
+            ["gpt-2", "starcoder", "falcon", "llama-bpe", "qwen2", "bloom", "deepseek-v3", "tekken"]
+        {
+            let (family, _) = Family::by_name(name).unwrap();
+            let nearest = Family::nearest(&family.pre_tokenizer().unwrap()).unwrap();
+            assert_eq!(nearest.steps, family.steps, "{} is {}", family.name(), nearest.name());
         }
     }
 

@@ -1,4 +1,5 @@
 //! Token ids of other people's files, against those that Hugging Face's and Google's own code gave.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic, as tests do")]
 
 use std::path::{Path, PathBuf};
 
@@ -66,13 +67,14 @@ fn load(folder: &Path) -> Tokenizer {
     Tokenizer::from_folder(folder, &Limits::default()).unwrap()
 }
 
-fn reload(tokenizer: &Tokenizer, n_vocab: usize) -> Tokenizer {
+/// The tokenizer after a way through metadata. The recorded BLOOM has a pattern of its own (an ASCII comma where the
+/// original has a wide one), so it is the only one whose exact file must be kept.
+fn reload(tokenizer: &Tokenizer, n_vocab: usize, model: &str) -> Tokenizer {
     let mut metadata = Metadata::new("memory");
     let notes = tokenizer.to_metadata(n_vocab, &mut metadata).unwrap();
-    assert!(notes.is_empty(), "{notes:?}");
+    assert_eq!(notes.len(), usize::from(model == "bloom-a"), "{notes:?}");
     let again = Tokenizer::from_metadata(&metadata).unwrap();
     assert!(again.notes().is_empty(), "{:?}", again.notes());
-    assert_eq!(again.n_vocab(), n_vocab);
     again
 }
 
@@ -102,11 +104,13 @@ fn ids_survive_the_way_through_metadata() {
     let Some(oracle) = oracle() else { return };
     for (model, folder) in models(&oracle) {
         let tokenizer = load(&folder);
-        let again = reload(&tokenizer, tokenizer.n_vocab() + 5);
+        let again = reload(&tokenizer, tokenizer.n_vocab() + 5, &model);
         assert_prompts(&again, &prompts(&oracle, &model), &folder);
         assert_eq!((again.bos(), again.eos()), (tokenizer.bos(), tokenizer.eos()));
         assert_eq!(again.adds_bos(), tokenizer.adds_bos());
-        assert_eq!(again.kind(), tokenizer.kind());
+        if model != "bloom-a" {
+            assert_eq!(again.kind(), tokenizer.kind());
+        }
         let ends =
             |tokenizer: &Tokenizer| (0..600).filter(|&id| tokenizer.is_eog(id)).collect::<Vec<_>>();
         assert_eq!(ends(&again), ends(&tokenizer));
@@ -145,7 +149,7 @@ fn every_kind_of_file_alone_gives_the_same_ids() {
             let tokenizer = load(copy.path());
             assert_prompts(&tokenizer, &prompts, &folder);
             // The scores now come from the order of the merges.
-            assert_prompts(&reload(&tokenizer, tokenizer.n_vocab()), &prompts, &folder);
+            assert_prompts(&reload(&tokenizer, tokenizer.n_vocab(), &model), &prompts, &folder);
         }
     }
 }
@@ -184,9 +188,34 @@ fn our_keys_are_those_of_llama_cpp() {
         let theirs = theirs.metadata();
         let tokenizer = load(&oracle.join("models").join(model).join(container));
         let mut ours = Metadata::new("memory");
-        assert!(tokenizer.to_metadata(tokenizer.n_vocab(), &mut ours).unwrap().is_empty());
+        tokenizer.to_metadata(tokenizer.n_vocab(), &mut ours).unwrap();
         for (key, value) in theirs.iter().filter(|(key, _)| key.starts_with("tokenizer.")) {
             assert_eq!(ours.get(key), Some(value), "{model}: {key}");
         }
+    }
+}
+
+#[test]
+fn bare_vocabularies_of_legacy_files_give_the_recorded_ids() {
+    use gristmill_tensor::{MetaArray, MetaValue};
+    let Some(oracle) = oracle() else { return };
+    for (model, container) in
+        [("gptj-a", "st-f32"), ("mpt-a", "bin-bf16"), ("llama-mha", "bin-f16")]
+    {
+        let tokenizer = load(&oracle.join("models").join(model).join(container));
+        let llama = model.starts_with("llama");
+        // As the converters wrote them: decoded bytes; for LLaMA also scores, and no text for control pieces.
+        let piece = |id: u32| match id {
+            0 if llama => " ⁇ ".into(),
+            1 | 2 if llama => Vec::new(),
+            _ => tokenizer.token_bytes(id),
+        };
+        let pieces = (0..tokenizer.n_vocab() as u32).map(piece).collect();
+        let mut metadata = Metadata::new("legacy");
+        metadata.set("tokenizer.ggml.model", if llama { "llama" } else { "gpt2" });
+        metadata.set("tokenizer.ggml.tokens", MetaValue::Array(MetaArray::Bytes(pieces)));
+        let bare = Tokenizer::from_metadata(&metadata).unwrap();
+        assert_eq!(bare.notes().len(), 1, "{:?}", bare.notes());
+        assert_prompts(&bare, &prompts(&oracle, model), Path::new(model));
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use gristmill_tensor::{ByteSource, Cursor, Limits, Result};
 
 use crate::archive::{self, Archive};
+use crate::defuse::MAX_VALUES;
 use crate::opcode::{Op, Ops};
 use crate::{FORMAT, legacy, names};
 
@@ -66,17 +67,22 @@ impl Found {
     }
 }
 
+/// Texts longer than this name nothing.
+const MAX_NAME: usize = 1024;
+
 /// Walks one pickle. Newer protocols put the names of a global on the stack as texts; to know them without building
 /// values, the last two texts are remembered, and those in the memo.
 fn scan(cursor: &mut Cursor<'_>, file: &str, limits: &Limits, found: &mut Found) -> Result<()> {
     let mut ops = Ops::new(cursor, file, limits);
-    let mut memo: HashMap<u32, Option<String>> = HashMap::new();
-    let (mut before, mut last): (Option<String>, Option<String>) = (None, None);
-    // What a memo opcode would store: the text just pushed, or something else.
-    let mut top: Option<String> = None;
+    let mut memo: HashMap<u32, Option<Arc<str>>> = HashMap::new();
+    let (mut before, mut last): (Option<Arc<str>>, Option<Arc<str>>) = (None, None);
+    // What a memo opcode would store: the text just pushed, or nothing that is a text.
+    let mut top = None;
     loop {
-        let pushed = match ops.next()? {
+        ops.check("the number of memo entries of the pickle", MAX_VALUES, memo.len() as u64)?;
+        top = match ops.next()? {
             Op::Stop => return Ok(()),
+            Op::Proto(_) | Op::Frame => continue,
             Op::Put(index) => {
                 memo.insert(index, top.clone());
                 continue;
@@ -85,16 +91,18 @@ fn scan(cursor: &mut Cursor<'_>, file: &str, limits: &Limits, found: &mut Found)
                 memo.insert(memo.len() as u32, top.clone());
                 continue;
             }
-            Op::Proto(_) | Op::Frame => continue,
             Op::Get(index) => memo.get(&index).cloned().flatten(),
-            Op::Text(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Op::Text(bytes) if bytes.len() <= MAX_NAME => {
+                Some(String::from_utf8_lossy(&bytes).into())
+            }
             Op::Global(module, name) | Op::Inst(module, name) => {
                 found.add(&module, &name);
                 None
             }
             Op::StackGlobal => {
-                let unknown = "(unknown)";
-                found.add(before.as_deref().unwrap_or(unknown), last.as_deref().unwrap_or(unknown));
+                let name =
+                    |text: &Option<Arc<str>>| text.as_deref().unwrap_or("(unknown)").to_owned();
+                found.add(&name(&before), &name(&last));
                 None
             }
             Op::Ext => {
@@ -103,9 +111,8 @@ fn scan(cursor: &mut Cursor<'_>, file: &str, limits: &Limits, found: &mut Found)
             }
             _ => None,
         };
-        top = pushed.clone();
-        if pushed.is_some() {
-            before = std::mem::replace(&mut last, pushed);
+        if top.is_some() {
+            before = std::mem::replace(&mut last, top.clone());
         }
     }
 }

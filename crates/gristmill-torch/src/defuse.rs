@@ -318,9 +318,12 @@ impl Machine<'_, '_> {
     fn refuse_global(&mut self, module: &str, name: &str) -> Error {
         let after_module =
             self.stack.last().is_some_and(|&node| self.nodes.text_of(node) == Some("module"));
-        let mut next = || self.ops.next().ok().filter(|op| !matches!(op, Op::Put(_) | Op::Memoize));
-        let instantiated =
-            matches!((next().or_else(&mut next), next()), (Some(Op::EmptyTuple), Some(Op::NewObj)));
+        let mut next = || self.ops.next().ok();
+        let after_put = match next() {
+            Some(Op::Put(_) | Op::Memoize) => next(),
+            other => other,
+        };
+        let instantiated = matches!((after_put, next()), (Some(Op::EmptyTuple), Some(Op::NewObj)));
         if !after_module && !instantiated {
             return asks_to_run(&self.ops, module, name);
         }

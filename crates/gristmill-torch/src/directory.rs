@@ -31,8 +31,9 @@ const END64_LEN: u64 = 44;
 /// Members besides the storages.
 const OTHER_MEMBERS: u64 = 64;
 
-/// How much is fetched at once where the source is not a mapping.
-const WINDOW: u64 = 16 << 10;
+/// How much is fetched at once: at least, for the headers of many members are far apart, and at most.
+const MIN_WINDOW: usize = 4 << 10;
+const MAX_WINDOW: usize = 1 << 20;
 
 /// Reads the directory; the outer error is ours, the inner one is the crate's.
 pub(crate) fn read(
@@ -102,7 +103,9 @@ impl Read for Reader {
         let mut offset = inside.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
         if offset >= self.window.len() {
             let start = self.position.min(self.source.len());
-            let end = start.saturating_add(WINDOW).min(self.source.len());
+            let window = buffer.len().clamp(MIN_WINDOW, MAX_WINDOW);
+            let window = u64::try_from(window).unwrap_or(u64::MAX);
+            let end = start.saturating_add(window).min(self.source.len());
             self.window = self.source.read(start..end).map_err(io::Error::other)?;
             self.window_start = start;
             offset = 0;

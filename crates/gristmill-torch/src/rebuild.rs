@@ -59,7 +59,8 @@ pub(crate) fn rebuild(root: &Plain, file: &str, limits: &Limits) -> Result<State
     };
     rebuilder.dict(unwrapped(entries), "")?;
     if rebuilder.tensors.is_empty() {
-        return Err(Error::missing(file, "every tensor (the file holds settings but no weights)"));
+        let hint = "; the file holds settings but no weights".into();
+        return Err(Error::Missing { file: file.into(), what: "every tensor".into(), hint });
     }
     Ok(StateDict { storages: rebuilder.storages, tensors: rebuilder.tensors })
 }

@@ -17,8 +17,9 @@ use gristmill_tensor::{ByteSource, Bytes, Result};
 /// How much of a storage is read at once while gathering.
 const AHEAD: u64 = 1 << 20;
 
-/// Gaps between runs from which on it is better to read the runs alone.
-const GAP: u64 = 64 << 10;
+/// Distances between runs from which on it is better to read the runs alone: a call costs about as much as copying
+/// this much.
+const GAP: u64 = 16 << 10;
 
 /// Where the elements of a tensor are in its storage. All numbers count elements.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

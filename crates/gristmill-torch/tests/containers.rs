@@ -1,4 +1,5 @@
 //! Both containers, written byte by byte, and everything a pickled tensor may be.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -56,6 +56,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 fn list(problems: &[String]) -> String {
     match problems {
         [only] => only.clone(),
-        several => several.iter().map(|problem| format!("\n  - {problem}")).collect(),
+        several => format!("{} problems: {}", several.len(), several.join("; ")),
     }
 }

@@ -68,8 +68,8 @@ pub struct Generation {
     pub timings: Timings,
 }
 
-/// Continues what `session` holds and `prompt` adds. `on_text` is given the text as it grows, in whole characters,
-/// and may break off. Afterwards the session holds the prompt and all tokens but the last, which was never fed.
+/// Continues what `session` holds and `prompt` adds. `on_text` is called after every token with the text that
+/// came of it, in whole characters and often empty, and may break off. Afterwards the session holds the prompt and all tokens but the last, which was never fed.
 ///
 /// Without a tokenizer there is no text, only tokens, and only [`GenerateOptions::n_predict`] and the context end it.
 ///
@@ -92,12 +92,12 @@ pub fn generate(
         Timings { n_prompt: prompt.len(), prompt: started.elapsed(), ..Timings::default() };
 
     let decoding = Instant::now();
-    let mut stream = tokenizer.map(TextStream::new);
+    let mut stream = tokenizer.map(|tokenizer| TextStream::continuing(tokenizer, true));
     let mut filter = StopFilter::new(&options.stop);
     let (mut tokens, mut text) = (Vec::new(), String::new());
     let mut show = |piece: &str, text: &mut String| {
         text.push_str(piece);
-        if piece.is_empty() { ControlFlow::Continue(()) } else { on_text(piece) }
+        on_text(piece)
     };
     let mut cut = false;
     let finish_reason = loop {
@@ -110,17 +110,14 @@ pub fn generate(
         }
         sampler.accept(token);
         tokens.push(token);
-        if let Some(stream) = &mut stream {
-            let (piece, stopped) = filter.push(&stream.push(token));
-            let go_on = show(&piece, &mut text);
-            if stopped {
-                cut = true;
-                break FinishReason::Stop;
-            }
-            if go_on.is_break() {
-                break FinishReason::Interrupted;
-            }
-        } else if on_text("").is_break() {
+        let piece = stream.as_mut().map(|stream| stream.push(token)).unwrap_or_default();
+        let (piece, stopped) = filter.push(&piece);
+        let go_on = show(&piece, &mut text);
+        if stopped {
+            cut = true;
+            break FinishReason::Stop;
+        }
+        if go_on.is_break() {
             break FinishReason::Interrupted;
         }
         if tokens.len() >= n_predict || session.n_past() >= session.n_ctx() {

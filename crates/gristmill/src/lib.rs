@@ -31,8 +31,40 @@
 //! # Ok::<(), gristmill::Error>(())
 //! ```
 //!
-//! [`load`] gives a model that runs, from a GGUF file or a checkpoint alike:
+//! [`load`] gives a model that runs, from a GGUF file or a checkpoint alike, and its tokenizer:
 //!
+//! ```no_run
+//! use gristmill::runtime::{Chain, SamplerOptions, Session, SessionOptions};
+//! use gristmill::tokenizer::{EncodeOptions, TextStream};
+//!
+//! let (model, tokenizer) = gristmill::load("gpt-j-6B-Q4_0.gguf")?;
+//! let mut session = Session::new(model, SessionOptions::default())?;
+//! let mut sampler = Chain::new(SamplerOptions::default());
+//! let prompt = tokenizer.encode("Once upon a time", EncodeOptions { add_special: true, ..Default::default() })?;
+//! let mut text = TextStream::continuing(&*tokenizer, true);
+//! for token in session.generate(&mut sampler, &prompt).take(100) {
+//!     print!("{}", text.push(token?)); // whole characters, as they come
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A whole run, on a model made for the occasion:
+//!
+//! ```
+//! use gristmill::convert::{ConvertOptions, OutType};
+//! use gristmill::runtime::{Session, SessionOptions};
+//!
+//! let folder = tempfile::tempdir()?;
+//! gristmill_testkit::tiny("gptj", &Default::default()).save(folder.path())?;
+//!
+//! let options = ConvertOptions { outtype: OutType::Q8_0, ..ConvertOptions::default() };
+//! let report = gristmill::convert(folder.path(), folder.path(), &options)?;
+//! let (model, tokenizer) = gristmill::load(&report.output)?;
+//! let mut session = Session::new(model, SessionOptions { n_ctx: 64, ..SessionOptions::default() })?;
+//! let logits = session.feed(&tokenizer.encode("Hello", Default::default())?)?;
+//! assert_eq!(logits.len(), 288);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # The crates below
 //!
@@ -55,14 +87,17 @@
 
 mod error;
 mod formats;
+mod generate;
 mod index;
 mod layout;
 mod open;
 mod sniff;
+mod stop;
 mod verbs;
 
 pub use error::{Error, Result};
 pub use formats::FORMATS;
+pub use generate::{FinishReason, GenerateOptions, Generation, Timings, generate};
 pub use open::{OpenOptions, Opened, open, open_raw, open_with};
 pub use verbs::{convert, load, quantize};
 

@@ -1,7 +1,10 @@
 //! `convert`: a checkpoint to GGUF, quantizing on the way if asked.
 
-use gristmill::ConvertOptions;
-use gristmill::convert::OutType;
+use std::path::Path;
+
+use gristmill::OpenOptions;
+use gristmill::convert::{ConvertOptions, OutType};
+use gristmill::tensor::Access;
 
 use crate::args::{Convert, Work};
 use crate::exit::Result;
@@ -10,10 +13,15 @@ use crate::progress::Progress;
 /// Converts.
 pub(crate) fn run(args: Convert) -> Result {
     let options = options(&args.outtype, &args.work, false);
-    let mut progress = Progress::new(&args.work);
-    let report = gristmill::convert_with(&args.source, &args.output, &options, &mut |event| {
-        progress.event(event)
-    })?;
+    write(&args.source, &args.output, &options, &args.work)
+}
+
+/// Converts, telling how it goes.
+pub(crate) fn write(source: &Path, output: &Path, options: &ConvertOptions, work: &Work) -> Result {
+    let mut progress = Progress::new(work);
+    let opening = OpenOptions { access: Access::Read, ..OpenOptions::default() };
+    let opened = gristmill::open_with(source, &opening)?;
+    let report = opened.convert(output, options, &mut |event| progress.event(event))?;
     progress.finish(&report);
     Ok(())
 }
@@ -27,6 +35,5 @@ pub(crate) fn options(outtype: &str, work: &Work, allow_requantize: bool) -> Con
         threads: work.threads.unwrap_or(0),
         allow_requantize,
         force: work.force,
-        ..ConvertOptions::default()
     }
 }

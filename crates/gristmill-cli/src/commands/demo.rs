@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use gristmill::convert::OutType;
+use gristmill::GenerateOptions;
+use gristmill::convert::{ConvertOptions, OutType};
 use gristmill::runtime::{Chain, SamplerOptions};
 use gristmill::tensor::TensorInfo;
 use gristmill::verify::{Windows, perplexity};
-use gristmill::{ConvertOptions, GenerateOptions};
 
 use crate::args::{CacheTypeArg, Demo};
 use crate::exit::{Failure, Result, at};

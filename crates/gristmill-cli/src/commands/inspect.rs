@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gristmill::tensor::{Checkpoint, DType, MetaArray, MetaValue, TensorInfo};
+use gristmill::tensor::{DType, MetaArray, MetaValue, TensorInfo};
 use serde_json::{Map, Value, json};
 
 use crate::args::Inspect;

@@ -73,7 +73,9 @@ pub(crate) fn from_metadata(metadata: &Metadata) -> Result<Tokenizer> {
 
     let vocab = Arc::new(vocab);
     let encoder = match &scheme {
-        Scheme::ByteLevel { family, merges, .. } => byte_level_encoder(file, &vocab, family, merges)?,
+        Scheme::ByteLevel { family, merges, .. } => {
+            byte_level_encoder(file, &vocab, family, merges)?
+        }
         _ => sentencepiece_encoder(file, &vocab, &special, &scheme)?,
     };
     Ok(Tokenizer::assemble(Parts {
@@ -219,10 +221,7 @@ fn model(metadata: &Metadata) -> Result<Model> {
 }
 
 /// How a byte-level vocabulary cuts words, and the name of that.
-fn family(
-    metadata: &Metadata,
-    notes: &mut Vec<Note>,
-) -> Result<(&'static Family, &'static str)> {
+fn family(metadata: &Metadata, notes: &mut Vec<Note>) -> Result<(&'static Family, &'static str)> {
     let name = match metadata.get_str(keys::TOKENIZER_PRE)? {
         Some(name) => name,
         // Legacy files have no merges either; their runtimes knew only GPT-2's cuts.
@@ -246,7 +245,9 @@ fn family(
 fn merges(metadata: &Metadata, vocab: &Vocab, notes: &mut Vec<Note>) -> Result<Merges> {
     let file = metadata.origin();
     let Some(lines) = metadata.get_strings(keys::TOKENIZER_MERGES)? else {
-        notes.push(Note::new("the file has no merges; they were recovered from the order of the tokens"));
+        notes.push(Note::new(
+            "the file has no merges; they were recovered from the order of the tokens",
+        ));
         return Ok(recover(vocab));
     };
     if lines.len() > MAX_MERGES {

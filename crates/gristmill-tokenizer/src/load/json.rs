@@ -59,12 +59,12 @@ pub(super) fn from_file(
 impl Json {
     /// Checks and builds the parts of a file.
     pub(super) fn new(file: &str, parsed: File) -> Result<Json> {
+        check_normalizer(file, &parsed.normalizer)?;
+        check_pre_tokenizer(file, &parsed.pre_tokenizer)?;
         let shape = json_shape::shape(file, &parsed)?;
         let File { added_tokens, normalizer, pre_tokenizer, post_processor, model, .. } = parsed;
         let part =
             |name: &str, error: serde_json::Error| Error::malformed(file, name, error.to_string());
-        check_normalizer(file, &normalizer)?;
-        check_pre_tokenizer(file, &pre_tokenizer)?;
         let normalizer: Option<NormalizerWrapper> =
             serde_json::from_value(normalizer).map_err(|error| part("normalizer", error))?;
         let pre_tokenizer: Option<PreTokenizerWrapper> =

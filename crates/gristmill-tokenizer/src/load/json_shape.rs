@@ -76,14 +76,19 @@ fn byte_level_shape(json: &File) -> Shape {
         .map(|steps| Family::matching(&steps, ignore_merges, nfc.unwrap_or(false)));
     let (family, doubt) = match found {
         Some((Some(family), true)) if nfc.is_some() => (family, None),
-        Some((Some(family), _)) => (
-            family,
-            Some(format!(
-                "it cuts words like {} but normalizes or merges otherwise",
-                family.name()
-            )),
-        ),
-        _ => (fallback, Some("it cuts words in a way that GGUF has no name for".to_owned())),
+        Some((Some(family), _)) => {
+            let name = family.name();
+            (family, Some(format!("it cuts words like {name} but normalizes or merges otherwise")))
+        }
+        _ => {
+            let pre_tokenizer = serde_json::from_value(json.pre_tokenizer.clone()).ok();
+            let nearest = pre_tokenizer.and_then(|ours| Family::nearest(&ours)).unwrap_or(fallback);
+            let name = nearest.name();
+            (
+                nearest,
+                Some(format!("it cuts words in a way of its own; {name} is the nearest name")),
+            )
+        }
     };
     let incomplete = || {
         let texts: Vec<String> = (0..=255u8).map(|byte| byte_level::to_text(&[byte])).collect();

@@ -1,3 +1,10 @@
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
 use super::*;
 
 fn storage() -> Plain {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::thread::LocalKey;
 
 use super::gemm::write;
-use super::gemv::prefetch;
+use super::gemv::{PREFETCH, prefetch};
 use super::transpose::transpose;
 use crate::Tile;
 use crate::level::Level;
@@ -88,7 +88,7 @@ pub(super) fn gemv<F: Float>(rows: &Rows<'_>, x: &[f32], y: &mut [f32]) {
     for (row, y) in rows.iter().zip(y) {
         let mut sums = [_mm512_setzero_ps(); 4];
         for (weights, x) in row.chunks(64 * F::BYTES).zip(x.chunks(64)) {
-            prefetch(weights);
+            prefetch(weights, PREFETCH);
             if let Ok(x) = <&[f32; 64]>::try_from(x) {
                 sums = add::<F>(&weights[..64 * F::BYTES], x, sums);
             } else {

@@ -13,8 +13,9 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::thread::LocalKey;
 
+use super::gemv::prefetch;
 use super::transpose::transpose;
-use super::unpack::{minima, quad, scales};
+use super::unpack::{minima, scales, split, stored, with_high};
 use crate::Tile;
 use crate::level::Level;
 use crate::matmul::activations::{Activations, GROUP, Group};
@@ -76,42 +77,54 @@ impl<L: Layout> TileKernel for Int8<L> {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn pack<L: Layout>(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Block]) {
     let last = rows.n_rows() - 1;
+    let slice = steps.start * L::BYTES..steps.end * L::BYTES;
+    // What is packed next: the following slice of each row, or the first slice of the row a panel further on.
+    let next = if slice.end < rows.row_bytes { slice.len() } else { 32 * rows.row_bytes - slice.start };
     for half in 0..2 {
         // Rows that are not there are copies of the last; nobody looks at their sums.
-        let row = |i: usize| {
-            let start = last.min(16 * half + i) * rows.row_bytes;
-            &rows.bytes[start..][steps.start * L::BYTES..steps.end * L::BYTES]
-        };
+        let sixteen: [&[u8]; 16] = std::array::from_fn(|i| &rows.row(last.min(16 * half + i))[slice.clone()]);
         for (g, blocks) in panel.chunks_mut(GROUP).enumerate() {
             let start = g * GROUP * L::BYTES;
-            let group = |i: usize| &row(i)[start..][..blocks.len() * L::BYTES];
+            let group = sixteen.map(|row| &row[start..][..blocks.len() * L::BYTES]);
+            group.iter().for_each(|row| prefetch(row, next));
             if blocks.len() == GROUP {
-                pack_group::<L, true>(std::array::from_fn(group), half, blocks);
+                pack_group::<L, true>(group, half, blocks);
             } else {
-                pack_group::<L, false>(std::array::from_fn(group), half, blocks);
+                pack_group::<L, false>(group, half, blocks);
             }
         }
     }
 }
 
 /// Unpacks up to sixteen blocks of sixteen rows.
-#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn pack_group<L: Layout, const FULL: bool>(rows: [&[u8]; 16], half: usize, panel: &mut [Block]) {
     let zero = if L::MIN.is_some() { 0 } else { 1 << L::ZERO_LOG2 };
     let offset = _mm512_set1_epi8((128 - zero) as u8 as i8);
+    // Plain nibbles are transposed before they are split, at half the price.
+    let split_last = L::BITS == 4 && L::HIGH.is_none();
     for (q, blocks) in panel.chunks_mut(4).enumerate() {
-        let mut codes = [[_mm512_setzero_si512(); 16]; 2];
-        for i in 0..16 {
-            let [first, last] = quad::<L, FULL>(rows[i], q);
-            codes[0][i] = _mm512_add_epi8(first, offset);
-            codes[1][i] = _mm512_add_epi8(last, offset);
-        }
         for part in 0..2 {
-            let columns = transpose(codes[part]);
+            if split_last && part == 1 {
+                continue;
+            }
+            let mut codes = [_mm512_setzero_si512(); 16];
+            for i in 0..16 {
+                codes[i] = stored::<L, FULL>(rows[i], q, part);
+                if !split_last {
+                    codes[i] = with_high::<L, FULL>(split::<L>(codes[i], part), rows[i], q, part);
+                }
+            }
+            let columns = transpose(codes);
             for (b, block) in blocks.iter_mut().enumerate() {
                 for j in 0..4 {
-                    block.codes[4 * part + j][half] = columns[4 * b + j];
+                    let column = columns[4 * b + j];
+                    if split_last {
+                        block.codes[j][half] = _mm512_add_epi8(split::<L>(column, 0), offset);
+                        block.codes[4 + j][half] = _mm512_add_epi8(split::<L>(column, 1), offset);
+                    } else {
+                        block.codes[4 * part + j][half] = _mm512_add_epi8(column, offset);
+                    }
                 }
             }
         }

@@ -14,7 +14,7 @@ use crate::matmul::layout::Layout;
 
 /// How far ahead of use weights are asked for. Compute between the loads shortens the window in which the CPU looks
 /// ahead by itself.
-const PREFETCH: usize = 6144;
+pub(super) const PREFETCH: usize = 6144;
 
 /// One product per row.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
@@ -25,11 +25,11 @@ pub(super) fn gemv<L: Layout>(rows: &Rows<'_>, x: &[Group], y: &mut [f32]) {
         let groups = row.chunks_exact(group_bytes);
         let rest = groups.remainder();
         for (weights, x) in groups.zip(x) {
-            prefetch(weights);
+            prefetch(weights, PREFETCH);
             sum = add_group::<L, true>(weights, x, sum);
         }
         if let (false, Some(x)) = (rest.is_empty(), x.last()) {
-            prefetch(rest);
+            prefetch(rest, PREFETCH);
             sum = add_group::<L, false>(rest, x, sum);
         }
         *y = _mm512_reduce_add_ps(sum);
@@ -75,12 +75,12 @@ pub(super) fn block_sums(quads: [__m512i; 4]) -> __m512i {
     _mm512_permutexvar_epi32(order, sums)
 }
 
-/// Asks for the lines a fixed distance after `weights`. Past the end of the weights this asks for nothing useful,
+/// Asks for the lines `distance` bytes after those of `weights`. Past the end of the weights this asks for nothing useful,
 /// which does no harm.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn prefetch(weights: &[u8]) {
-    let ahead = weights.as_ptr().wrapping_add(PREFETCH);
+pub(super) fn prefetch(weights: &[u8], distance: usize) {
+    let ahead = weights.as_ptr().wrapping_add(distance);
     for offset in (0..weights.len()).step_by(64) {
         #[allow(unused_unsafe, reason = "newer compilers know that it is safe")]
         // SAFETY: a prefetch touches nothing and never faults.

@@ -88,43 +88,60 @@ fn table(line: &Line) -> __m512i {
     load::<true>(&line.0, 0)
 }
 
+/// The code bytes of four blocks as they are stored; of 8-bit codes those of half `half`, minus their sign.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn stored<L: Layout, const FULL: bool>(bytes: &[u8], quad: usize, half: usize) -> __m512i {
+    let start = quad * 4 * L::BYTES;
+    let half = if L::BITS == 8 { half } else { 0 };
+    let (a, b) = windows::<L>(half);
+    let (a, b) = (load::<FULL>(bytes, start + a), load::<FULL>(bytes, start + b));
+    let order = if half == 0 { &const { code_table::<L>(0) } } else { &const { code_table::<L>(1) } };
+    _mm512_permutex2var_epi8(a, table(order), b)
+}
+
+/// The codes of one half, without fifth bits, from what [`stored`] gives.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn split<L: Layout>(stored: __m512i, half: usize) -> __m512i {
+    if L::BITS == 8 {
+        return _mm512_xor_si512(stored, _mm512_set1_epi8(i8::MIN));
+    }
+    let nibbles = if half == 0 { stored } else { _mm512_srli_epi16::<4>(stored) };
+    _mm512_and_si512(nibbles, _mm512_set1_epi8(0x0f))
+}
+
+/// The codes of four blocks with their fifth bits, if they have any.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn with_high<L: Layout, const FULL: bool>(
+    codes: __m512i,
+    bytes: &[u8],
+    quad: usize,
+    half: usize,
+) -> __m512i {
+    if L::HIGH.is_none() {
+        return codes;
+    }
+    let start = quad * 4 * L::BYTES;
+    let (a, b) = windows::<L>(0);
+    let (a, b) = (load::<FULL>(bytes, start + a), load::<FULL>(bytes, start + b));
+    let order = if half == 0 { &const { high_table::<L>(0) } } else { &const { high_table::<L>(1) } };
+    let bits = _mm512_permutex2var_epi8(a, table(order), b);
+    let set = _mm512_test_epi8_mask(bits, _mm512_set1_epi64(0x8040_2010_0804_0201u64 as i64));
+    _mm512_mask_add_epi8(codes, set, codes, _mm512_set1_epi8(0x10))
+}
+
 /// The codes of four blocks: the first sixteen of each, and the last sixteen of each.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 pub(super) fn quad<L: Layout, const FULL: bool>(bytes: &[u8], quad: usize) -> [__m512i; 2] {
-    let start = quad * 4 * L::BYTES;
-    let at = |offset: usize| start + offset;
-    let (a0, b0) = windows::<L>(0);
-    let (a, b) = (load::<FULL>(bytes, at(a0)), load::<FULL>(bytes, at(b0)));
-    let first = _mm512_permutex2var_epi8(a, table(&const { code_table::<L>(0) }), b);
-    if L::BITS == 8 {
-        let (a1, b1) = windows::<L>(1);
-        let (a, b) = (load::<FULL>(bytes, at(a1)), load::<FULL>(bytes, at(b1)));
-        let last = _mm512_permutex2var_epi8(a, table(&const { code_table::<L>(1) }), b);
-        let top = _mm512_set1_epi8(i8::MIN);
-        return [_mm512_xor_si512(first, top), _mm512_xor_si512(last, top)];
-    }
-    let nibble = _mm512_set1_epi8(0x0f);
-    let mut halves =
-        [_mm512_and_si512(first, nibble), _mm512_and_si512(_mm512_srli_epi16::<4>(first), nibble)];
-    if L::HIGH.is_some() {
-        let bit = _mm512_set1_epi64(0x8040_2010_0804_0201u64 as i64);
-        let fifth = _mm512_set1_epi8(0x10);
-        let tables = [&const { high_table::<L>(0) }, &const { high_table::<L>(1) }];
-        for half in 0..2 {
-            let bytes = _mm512_permutex2var_epi8(a, table(tables[half]), b);
-            let set = _mm512_test_epi8_mask(bytes, bit);
-            halves[half] = with_bits(halves[half], set, fifth);
-        }
-    }
-    halves
-}
-
-/// `codes | bits` in the bytes of `set`; the codes have none of `bits` yet.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn with_bits(codes: __m512i, set: __mmask64, bits: __m512i) -> __m512i {
-    _mm512_mask_add_epi8(codes, set, codes, bits)
+    let first = stored::<L, FULL>(bytes, quad, 0);
+    let last = if L::BITS == 8 { stored::<L, FULL>(bytes, quad, 1) } else { first };
+    [
+        with_high::<L, FULL>(split::<L>(first, 0), bytes, quad, 0),
+        with_high::<L, FULL>(split::<L>(last, 1), bytes, quad, 1),
+    ]
 }
 
 /// The f16 numbers at `OFFSET` of sixteen blocks, in order; zero for blocks that are not there.

@@ -1,0 +1,78 @@
+//! The memory budget, counted: all heap memory that a conversion holds at once.
+//!
+//! A test of its own, since it replaces the allocator of the whole program.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(unsafe_code, reason = "an allocator is unsafe by its trait")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gristmill::convert::{ConvertOptions, OutType};
+use gristmill::tensor::DType;
+use gristmill_testkit::{Options, tiny};
+
+/// The system's allocator, counting.
+struct Counting;
+
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is handed to the system's allocator unchanged, and counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let in_use = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(in_use, Ordering::Relaxed);
+        // SAFETY: the caller's promises about `layout` are the ones that `System` wants.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: `pointer` came from `System` with this `layout`, as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const MIB: usize = 1 << 20;
+
+/// What a conversion may hold besides tensor data: headers, vocabulary, the stacks of its bookkeeping.
+const OVERHEAD: usize = 4 * MIB;
+
+#[test]
+fn a_conversion_never_holds_more_than_its_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    // 68 MiB of weights.
+    let options = Options {
+        n_embd: 1024,
+        n_head: 16,
+        n_head_kv: 16,
+        n_ff: 4096,
+        dtype: DType::F16,
+        ..Options::default()
+    };
+    tiny("llama", &options).save(folder.path()).unwrap();
+    let size = std::fs::metadata(folder.path().join("model.safetensors")).unwrap().len() as usize;
+    assert!(size > 60 * MIB, "{size}");
+
+    for (memory, threads) in [(2 * MIB, 1), (2 * MIB, 8), (16 * MIB, 8), (256 * MIB, 2)] {
+        for outtype in [OutType::F16, OutType::F32, OutType::Q4_0] {
+            let output = folder.path().join("out.gguf");
+            let options = ConvertOptions {
+                outtype,
+                memory: memory as u64,
+                threads,
+                force: true,
+                ..ConvertOptions::default()
+            };
+            let before = IN_USE.load(Ordering::Relaxed);
+            PEAK.store(before, Ordering::Relaxed);
+            gristmill::convert(folder.path(), &output, &options).unwrap();
+            let peak = PEAK.load(Ordering::Relaxed) - before;
+            let allowed = memory.min(threads * 16 * MIB) + OVERHEAD;
+            assert!(peak <= allowed, "{outtype}, {threads} threads: {peak} bytes of {allowed}");
+        }
+    }
+}
