@@ -192,9 +192,9 @@ pub(crate) struct ModelArgs {
     /// A GGUF file or a checkpoint folder
     #[arg(value_name = "MODEL")]
     pub(crate) model: PathBuf,
-    /// Tokens of context; 0 for as many as the model was made for
-    #[arg(short, long, value_name = "N", default_value_t = 4096)]
-    pub(crate) ctx_size: usize,
+    /// Tokens of context; 0 for as many as the model was made for [default: as many, up to 4096]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) ctx_size: Option<usize>,
     /// Threads [default: the physical cores]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,

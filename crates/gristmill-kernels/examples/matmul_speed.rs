@@ -49,7 +49,8 @@ fn main() {
     if n_threads.is_some() {
         arguments.next();
     }
-    let named: Vec<DType> = arguments.map(|name| DType::from_name(&name).expect("a type")).collect();
+    let named: Vec<DType> =
+        arguments.map(|name| DType::from_name(&name).expect("a type")).collect();
     let types = if named.is_empty() { TYPES } else { &named };
     let team = Team::new(n_threads.unwrap_or(2));
     println!("level {}, {} threads", level().name(), team.n_threads());
@@ -66,13 +67,21 @@ fn main() {
         for &(n_out, n_in, n_tokens) in GEMM {
             let weight = weight(dtype, n_out, n_in);
             let operations = 2.0 * (n_out * n_in * n_tokens) as f64;
-            measure(&team, &weight, n_tokens, &format!("{dtype} [{n_out}, {n_in}] x {n_tokens}"), operations, "GOP/s");
+            measure(
+                &team,
+                &weight,
+                n_tokens,
+                &format!("{dtype} [{n_out}, {n_in}] x {n_tokens}"),
+                operations,
+                "GOP/s",
+            );
         }
     }
 }
 
 fn measure(team: &Team, weight: &Matrix, n_tokens: usize, name: &str, amount: f64, unit: &str) {
-    let x: Vec<f32> = (0..n_tokens * weight.n_in()).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
+    let x: Vec<f32> =
+        (0..n_tokens * weight.n_in()).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
     let mut activations = Activations::new();
     let mut y = vec![0.0; n_tokens * weight.n_out()];
     report(name, amount, unit, || {
@@ -87,7 +96,9 @@ fn report(name: &str, amount: f64, unit: &str, mut job: impl FnMut()) {
     job();
     let mut rounds = Vec::new();
     let start = Instant::now();
-    while rounds.len() < 7 || (start.elapsed() < Duration::from_millis(700) && rounds.len() < 20_000) {
+    while rounds.len() < 7
+        || (start.elapsed() < Duration::from_millis(700) && rounds.len() < 20_000)
+    {
         let round = Instant::now();
         job();
         rounds.push(round.elapsed());
@@ -101,7 +112,8 @@ fn report(name: &str, amount: f64, unit: &str, mut job: impl FnMut()) {
 /// Weights of which every 64 rows are alike, since quantizing is not what is measured.
 fn weight(dtype: DType, n_out: usize, n_in: usize) -> Matrix {
     let n_rows = n_out.min(64);
-    let values: Vec<f32> = (0..n_rows * n_in).map(|i| (i * 6151 % 2003) as f32 / 1000.0 - 1.0).collect();
+    let values: Vec<f32> =
+        (0..n_rows * n_in).map(|i| (i * 6151 % 2003) as f32 / 1000.0 - 1.0).collect();
     let mut rows = vec![0; n_rows * dtype.row_bytes(n_in).unwrap()];
     (codec(dtype).unwrap().quantize.expect("a type that can be made"))(&values, &mut rows);
     let bytes = Bytes::from(rows.repeat(n_out.div_ceil(n_rows)));

@@ -158,7 +158,11 @@ impl KvCache {
     pub fn reserve(&mut self, n_positions: usize) -> Result<(), TryReserveError> {
         let n_pages = n_positions.div_ceil(PAGE);
         let page_len = self.shape.n_head_kv * self.shape.head_len();
-        fn grow<E: Element>(pages: &mut Vec<Vec<E>>, n_pages: usize, page_len: usize) -> Result<(), TryReserveError> {
+        fn grow<E: Element>(
+            pages: &mut Vec<Vec<E>>,
+            n_pages: usize,
+            page_len: usize,
+        ) -> Result<(), TryReserveError> {
             while pages.len() < n_pages {
                 let mut page = Vec::new();
                 page.try_reserve_exact(page_len)?;

@@ -22,6 +22,28 @@ pub enum Level {
     Avx512,
 }
 
+/// A level as a type, for kernels that differ in more than their instructions.
+pub(crate) trait AtLevel: 'static {
+    const LEVEL: Level;
+}
+
+/// The types that stand for the levels.
+pub(crate) mod tag {
+    use super::{AtLevel, Level};
+
+    macro_rules! tags {
+        ($($level:ident)*) => { $(
+            pub(crate) struct $level;
+
+            impl AtLevel for $level {
+                const LEVEL: Level = Level::$level;
+            }
+        )* };
+    }
+
+    tags! { Portable Avx2 Avx512 }
+}
+
 impl Level {
     const ALL: [Level; 3] = [Level::Portable, Level::Avx2, Level::Avx512];
 

@@ -19,6 +19,9 @@ use crate::TokenId;
 use crate::spm::Spm;
 use crate::vocab::Vocab;
 
+/// A text may become this many times longer by normalization; Unicode's own forms need 18.
+const MAX_GROWTH: usize = 64;
+
 /// How pieces are found in a stretch of text.
 pub(crate) enum Pieces {
     Bpe(BPE),
@@ -41,9 +44,19 @@ impl<T> Clone for Shared<T> {
     }
 }
 
-impl Normalizer for Shared<NormalizerWrapper> {
+/// Normalizers one after the other. Should a hostile chain blow up the text, the rest of the chain is left out.
+struct Chain(Vec<NormalizerWrapper>);
+
+impl Normalizer for Shared<Chain> {
     fn normalize(&self, normalized: &mut NormalizedString) -> tokenizers::Result<()> {
-        self.0.normalize(normalized)
+        let limit = normalized.get().len().saturating_mul(MAX_GROWTH).saturating_add(4096);
+        for part in &self.0.0 {
+            part.normalize(normalized)?;
+            if normalized.get().len() > limit {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -96,7 +109,7 @@ impl Model for Shared<Known> {
 
 type Pipeline = TokenizerImpl<
     Shared<Known>,
-    Shared<NormalizerWrapper>,
+    Shared<Chain>,
     Shared<PreTokenizerWrapper>,
     PostProcessorWrapper,
     DecoderWrapper,
@@ -113,12 +126,14 @@ impl Encoder {
     pub(crate) fn new(
         pieces: Pieces,
         vocab: Arc<Vocab>,
-        normalizer: Option<NormalizerWrapper>,
+        normalizers: Vec<NormalizerWrapper>,
         pre_tokenizer: Option<PreTokenizerWrapper>,
         added: &[AddedToken],
     ) -> Encoder {
         let mut parsing = Pipeline::new(Shared(Arc::new(Known { pieces, vocab })));
-        parsing.with_normalizer(normalizer.map(|part| Shared(Arc::new(part))));
+        if !normalizers.is_empty() {
+            parsing.with_normalizer(Some(Shared(Arc::new(Chain(normalizers)))));
+        }
         parsing.with_pre_tokenizer(pre_tokenizer.map(|part| Shared(Arc::new(part))));
         parsing.add_tokens(added);
         let mut plain = parsing.clone();

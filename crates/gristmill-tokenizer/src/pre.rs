@@ -234,9 +234,9 @@ mod tests {
     fn every_family_builds_and_is_found_again_by_its_structure() {
         for family in FAMILIES {
             let json = serde_json::to_value(family.pre_tokenizer().unwrap()).unwrap();
-            let steps = steps_of(&json).expect(family.name());
+            let steps = steps_of(&json).expect("it is made of known steps");
             let (found, exact) = Family::matching(&steps, family.ignore_merges, family.nfc);
-            let found = found.expect(family.name());
+            let found = found.expect("its steps are in the table");
             assert!(exact, "{}", family.name());
             assert_eq!(found.steps, family.steps);
             assert_eq!((found.ignore_merges, found.nfc), (family.ignore_merges, family.nfc));

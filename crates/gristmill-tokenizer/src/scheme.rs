@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::unigram::Unigram;
-use tokenizers::normalizers::{NFC, Prepend, Replace, Sequence, Strip};
+use tokenizers::normalizers::{NFC, Prepend, Replace, Strip};
 use tokenizers::{AddedToken, NormalizerWrapper};
 
 use crate::charsmap;
@@ -49,8 +49,8 @@ pub(crate) struct Blanks {
 }
 
 impl Blanks {
-    /// The normalizer that does it.
-    pub(crate) fn normalizer(&self, file: &str) -> Result<NormalizerWrapper> {
+    /// The normalizers that do it.
+    pub(crate) fn normalizers(&self, file: &str) -> Result<Vec<NormalizerWrapper>> {
         let mut parts: Vec<NormalizerWrapper> = Vec::new();
         if !self.charsmap.is_empty() {
             parts.push(charsmap::normalizer(file, &self.charsmap)?.into());
@@ -67,7 +67,7 @@ impl Blanks {
             parts.push(Prepend::new(BLANK.to_owned()).into());
         }
         parts.push(replace(" ", BLANK).into());
-        Ok(Sequence::new(parts).into())
+        Ok(parts)
     }
 }
 
@@ -82,9 +82,9 @@ pub(crate) fn byte_level_encoder(
     let pre_tokenizer = family
         .pre_tokenizer()
         .map_err(|error| Error::malformed(file, "pre-tokenizer", error.to_string()))?;
-    let normalizer = family.nfc.then(|| NormalizerWrapper::from(NFC));
+    let normalizers = family.nfc.then(|| NFC.into()).into_iter().collect();
     let added = added_by_kind(file, vocab)?;
-    Ok(Encoder::new(Pieces::Bpe(model), vocab.clone(), normalizer, Some(pre_tokenizer), &added))
+    Ok(Encoder::new(Pieces::Bpe(model), vocab.clone(), normalizers, Some(pre_tokenizer), &added))
 }
 
 /// The encoder of a SentencePiece vocabulary of either kind.
@@ -104,7 +104,7 @@ pub(crate) fn sentencepiece_encoder(
         Scheme::ByteLevel { .. } => unreachable!("byte-level vocabularies have their own encoder"),
     };
     let added = added_by_kind(file, vocab)?;
-    Ok(Encoder::new(pieces, vocab.clone(), Some(blanks.normalizer(file)?), None, &added))
+    Ok(Encoder::new(pieces, vocab.clone(), blanks.normalizers(file)?, None, &added))
 }
 
 /// Hugging Face's BPE over our vocabulary.

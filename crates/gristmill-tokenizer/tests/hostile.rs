@@ -126,6 +126,47 @@ fn parts_that_hugging_face_would_trip_over_are_refused() {
 }
 
 #[test]
+fn bombs_are_refused_or_fizzle_out() {
+    let replace = |pattern: Value, content: &str| json!({"type": "Replace", "pattern": pattern, "content": content});
+    let sequence = |parts: Vec<Value>| json!({"type": "Sequence", "normalizers": parts});
+    let options = EncodeOptions::default();
+
+    let doubling = vec![replace(json!({"String": "a"}), "aa"); 60];
+    let tokenizer = with("/normalizer", sequence(doubling)).unwrap();
+    assert!(tokenizer.encode(&"a".repeat(1000), options).unwrap().len() < 200_000);
+    let many = vec![replace(json!({"String": "a"}), "b"); 1000];
+    assert_refused(with("/normalizer", sequence(many)), &["normalizer", "more parts"]);
+    let long = replace(json!({"String": "a"}), &"b".repeat(1 << 20));
+    assert_refused(with("/normalizer", long), &["normalizer", "long text"]);
+    let long = replace(json!({"Regex": "(a|b)".repeat(1 << 20)}), "b");
+    assert_refused(with("/normalizer", long), &["normalizer", "longer patterns"]);
+    for pattern in [json!({"Regex": "x*"}), json!({"String": ""}), json!({"Regex": "(?=a)"})] {
+        let _ = with("/normalizer", replace(pattern, "b")).and_then(|t| t.encode("aäxb", options));
+    }
+
+    let split = |pattern: &str| {
+        json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
+        ]})
+    };
+    for pattern in [
+        "x*",
+        "(?=a)",
+        "(?<=a)",
+        "((a*)*)*b(?=c)",
+        "(((a{1000}){1000}){1000})(?=b)",
+        "(?=((a{999}){999}){999})",
+    ] {
+        let text = "a".repeat(2000);
+        let _ = with("/pre_tokenizer", split(pattern)).and_then(|t| t.encode(&text, options));
+    }
+    let byte_level = &split("a")["pretokenizers"][1];
+    let many = json!({"type": "Sequence", "pretokenizers": vec![byte_level; 30]});
+    assert_refused(with("/pre_tokenizer", many), &["pre_tokenizer", "more than once"]);
+}
+
+#[test]
 fn broken_vocab_and_merges_files_name_the_line() {
     let vocab = br#"{"a": 0, "b": 1, "ab": 2}"#;
     let files = |merges: &'static [u8]| [("vocab.json", &vocab[..]), ("merges.txt", merges)];

@@ -239,7 +239,7 @@ impl Opened {
     /// Memory stays within the budget only if the model was opened with [`Access::Read`].
     ///
     /// # Errors
-    /// [`Error::Convert`]; the output then does not exist.
+    /// As [`program`](Self::program), and [`Error::Convert`]; the output then does not exist.
     pub fn convert(
         &self,
         output: impl AsRef<Path>,
@@ -247,6 +247,8 @@ impl Opened {
         progress: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Report> {
         let output = output.as_ref();
+        // A GGUF file that contradicts its architecture would only be found out when it is run.
+        self.program()?;
         let mut report = gristmill_convert::convert(
             &*self.checkpoint,
             &gristmill_gguf::Gguf,

@@ -19,7 +19,7 @@ pub(crate) fn run(args: Logits) -> Result {
         return Err("there are no tokens; give -p TEXT or --tokens IDS".into());
     }
     let n_vocab = loaded.model.n_vocab();
-    let n_ctx = args.model.ctx_size.max(tokens.len());
+    let n_ctx = args.model.ctx_size.unwrap_or(0).max(tokens.len());
     let mut session = model::session(
         &loaded,
         n_ctx,

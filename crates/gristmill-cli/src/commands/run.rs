@@ -11,13 +11,17 @@ use crate::interactive::Input;
 use crate::model::{self, Loaded};
 use crate::{human, interrupt};
 
+/// Tokens of context where nobody says.
+const DEFAULT_CTX: usize = 4096;
+
 /// Runs.
 pub(crate) fn run(args: Run) -> Result {
     let loaded = Loaded::open(&args.model.model)?;
     let n_ctx = match (args.model.ctx_size, loaded.trained_context()) {
-        (0, Some(trained)) => trained,
-        (0, None) => return Err("the model does not say its context; give -c N".into()),
-        (asked, trained) => asked.min(trained.unwrap_or(asked)),
+        (Some(0), Some(trained)) => trained,
+        (Some(0), None) => return Err("the model does not say its context; give -c N".into()),
+        (Some(asked), _) => asked,
+        (None, trained) => trained.unwrap_or(DEFAULT_CTX).min(DEFAULT_CTX),
     };
     let prompt = prompt(&args, &loaded)?;
     let options = &args.model;

@@ -7,18 +7,16 @@
 //! - `unpack`: stored blocks to registers, driven by the layout table.
 //! - `gemv`: one token, one row after the other, as fast as the memory delivers.
 //! - `gemm`: many tokens, panels of 32 rows and register tiles of 32 x 6.
-//! - `float`: F32, F16 and BF16 weights, with FMA.
 //! - `quantize`: activations to int8. `transpose`: the shuffle both packers share.
 #![expect(
     unsafe_code,
     reason = "functions with target features are called once the CPU has been asked"
 )]
 
-mod float;
 mod gemm;
 mod gemv;
 mod quantize;
-mod transpose;
+pub(crate) mod transpose;
 mod unpack;
 
 use gristmill_tensor::DType;
@@ -30,38 +28,16 @@ use crate::matmul::gemm::gemm as gemm_of;
 use crate::matmul::kernels::{Form, Kernels, Rows};
 use crate::matmul::layout::{self, Layout};
 
-/// The kernels for weights of `dtype`.
-pub(crate) fn kernels(dtype: DType) -> Kernels {
-    match dtype {
-        DType::F32 => float::<float::F32>(),
-        DType::F16 => float::<float::F16>(),
-        DType::BF16 => float::<float::Bf16>(),
+/// The integer kernels for weights of `dtype`, if there are any.
+pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
+    Some(match dtype {
         DType::Q4_0 => int8::<layout::Q4_0>(),
         DType::Q4_1 => int8::<layout::Q4_1>(),
         DType::Q5_0 => int8::<layout::Q5_0>(),
         DType::Q5_1 => int8::<layout::Q5_1>(),
         DType::Q8_0 => int8::<layout::Q8_0>(),
-        _ => Kernels {
-            form: Form::F32,
-            gemv: gemv_dequantized,
-            gemm: gemm_of::<float::Wide<float::Dequantized>>,
-        },
-    }
-}
-
-fn gemv_dequantized(rows: &Rows<'_>, x: &Activations, y: &mut Tile<'_, f32>) {
-    assert!(Level::Avx512.is_available());
-    // SAFETY: the CPU has been asked.
-    unsafe { float::gemv_dequantized(rows, x.row(y.rows().start), y.row_mut(y.rows().start)) }
-}
-
-fn float<F: float::Float>() -> Kernels {
-    fn gemv<F: float::Float>(rows: &Rows<'_>, x: &Activations, y: &mut Tile<'_, f32>) {
-        assert!(Level::Avx512.is_available() && rows.row_bytes == rows.n_in * F::BYTES);
-        // SAFETY: the CPU has been asked.
-        unsafe { float::gemv::<F>(rows, x.row(y.rows().start), y.row_mut(y.rows().start)) }
-    }
-    Kernels { form: Form::F32, gemv: gemv::<F>, gemm: gemm_of::<float::Wide<F>> }
+        _ => return None,
+    })
 }
 
 fn int8<L: Layout>() -> Kernels {

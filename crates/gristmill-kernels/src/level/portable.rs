@@ -1,35 +1,29 @@
 //! No assumption about the CPU: plain code and the `wide` crate, which uses what the whole build is compiled for
 //! (SSE2 on x86-64, NEON on 64-bit Arm).
 //!
-//! - `int8`: integer products of eight rows, multiplied as 16-bit pairs.
-//! - `float`: all other types, dequantized to f32 panels of eight rows.
-//!
+//! `int8` has the integer products: eight rows at a time, multiplied as 16-bit pairs.
 //! A single token is a tile like any other here. The other levels are tested against this one and the plain formula.
 
-mod float;
 mod int8;
 
 use gristmill_tensor::DType;
 
 use crate::matmul::activations::{BLOCK, GROUP, Group, scale_and_inverse};
-use crate::matmul::gemm::{TileKernel, gemm};
-use crate::matmul::kernels::{Form, Kernels};
+use crate::matmul::gemm::gemm;
+use crate::matmul::kernels::{Form, Kernel, Kernels};
 use crate::matmul::layout;
 
-/// The kernels for weights of `dtype`.
-pub(crate) fn kernels(dtype: DType) -> Kernels {
-    match dtype {
-        DType::Q4_0 => kernels_of::<int8::Int8<layout::Q4_0>>(Form::Int8),
-        DType::Q4_1 => kernels_of::<int8::Int8<layout::Q4_1>>(Form::Int8),
-        DType::Q5_0 => kernels_of::<int8::Int8<layout::Q5_0>>(Form::Int8),
-        DType::Q5_1 => kernels_of::<int8::Int8<layout::Q5_1>>(Form::Int8),
-        DType::Q8_0 => kernels_of::<int8::Int8<layout::Q8_0>>(Form::Int8),
-        _ => kernels_of::<float::Dequantized>(Form::F32),
-    }
-}
-
-fn kernels_of<K: TileKernel>(form: Form) -> Kernels {
-    Kernels { form, gemv: gemm::<K>, gemm: gemm::<K> }
+/// The integer kernels for weights of `dtype`, if there are any.
+pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
+    let kernel: Kernel = match dtype {
+        DType::Q4_0 => gemm::<int8::Int8<layout::Q4_0>>,
+        DType::Q4_1 => gemm::<int8::Int8<layout::Q4_1>>,
+        DType::Q5_0 => gemm::<int8::Int8<layout::Q5_0>>,
+        DType::Q5_1 => gemm::<int8::Int8<layout::Q5_1>>,
+        DType::Q8_0 => gemm::<int8::Int8<layout::Q8_0>>,
+        _ => return None,
+    };
+    Some(Kernels { form: Form::Int8, gemv: kernel, gemm: kernel })
 }
 
 /// Quantizes a row of activations; `groups` covers it.

@@ -54,6 +54,13 @@ pub(crate) trait Vector:
     /// `then` where `self < limit`, else `otherwise`.
     fn select_less(self, limit: Self, then: Self, otherwise: Self) -> Self;
 
+    /// Element `j` of vector `i` becomes element `i` of vector `j`.
+    #[inline(always)]
+    fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+        let rows = rows.map(Self::to_array);
+        std::array::from_fn(|j| Self::load(&std::array::from_fn(|i| rows[i][j])))
+    }
+
     /// The elements.
     #[inline(always)]
     fn to_array(self) -> [f32; LANES] {
@@ -107,7 +114,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 ///
 /// # Panics
 /// When the CPU does not have the level.
-#[cfg(test)]
+#[inline]
 pub(crate) fn dispatch_at<K: Kernel>(level: Level, kernel: K) -> K::Output {
     assert!(level.is_available(), "a level of this CPU");
     // SAFETY: it is available.

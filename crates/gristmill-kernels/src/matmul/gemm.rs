@@ -26,6 +26,8 @@ pub(crate) trait TileKernel {
     const TOKENS: usize;
     /// Weights of a row per block.
     const STEP: usize;
+    /// Blocks that hold one step of all rows.
+    const BLOCKS_PER_STEP: usize = 1;
     /// Steps per slice.
     const SLICE: usize;
     /// A block to fill fresh memory with.
@@ -34,7 +36,7 @@ pub(crate) trait TileKernel {
     /// This thread's memory for panels.
     fn scratch() -> &'static LocalKey<RefCell<Vec<Self::Block>>>;
 
-    /// Unpacks at most `ROWS` rows, the steps of `steps`, into as many blocks. What stands in rows of the panel that
+    /// Unpacks at most `ROWS` rows, the steps of `steps`, into the blocks of `panel`. What stands in rows of the panel that
     /// the weights do not have is not looked at.
     fn pack(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Self::Block]);
 
@@ -48,7 +50,8 @@ pub(crate) fn gemm<K: TileKernel>(rows: &Rows<'_>, x: &Activations, y: &mut Tile
     let n_steps = rows.n_in.div_ceil(K::STEP);
     let first = y.columns().start;
     K::scratch().with_borrow_mut(|panel| {
-        panel.resize(K::SLICE.min(n_steps).max(panel.len()), K::ZERO);
+        let most = K::SLICE.min(n_steps) * K::BLOCKS_PER_STEP;
+        panel.resize(most.max(panel.len()), K::ZERO);
         for row in (0..rows.n_rows()).step_by(K::ROWS) {
             let n_rows = K::ROWS.min(rows.n_rows() - row);
             let columns = first + row..first + row + n_rows;
@@ -58,7 +61,7 @@ pub(crate) fn gemm<K: TileKernel>(rows: &Rows<'_>, x: &Activations, y: &mut Tile
             };
             for step in (0..n_steps).step_by(K::SLICE) {
                 let steps = step..n_steps.min(step + K::SLICE);
-                let panel = &mut panel[..steps.len()];
+                let panel = &mut panel[..steps.len() * K::BLOCKS_PER_STEP];
                 K::pack(&rows, steps.clone(), panel);
                 for t in y.rows().step_by(K::TOKENS) {
                     let tokens = t..y.rows().end.min(t + K::TOKENS);

@@ -3,6 +3,7 @@
 use gristmill_tensor::DType;
 
 use super::activations::Activations;
+use super::float;
 use crate::Tile;
 use crate::level::{Level, portable};
 
@@ -55,9 +56,10 @@ pub(crate) struct Kernels {
 
 /// The kernels of a level this CPU has, for a type that [`Matrix`](super::Matrix) accepts.
 pub(crate) fn kernels_at(level: Level, dtype: DType) -> Kernels {
-    match level {
+    let integer = match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => crate::level::avx512::kernels(dtype),
         _ => portable::kernels(dtype),
-    }
+    };
+    integer.unwrap_or_else(|| float::kernels(level, dtype))
 }

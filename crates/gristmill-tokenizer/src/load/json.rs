@@ -22,12 +22,19 @@ use crate::tokenizer::{Kept, Parts};
 use crate::vocab::{Kind, Token, Vocab, byte_piece};
 use crate::{Error, Note, Result, TokenId, Tokenizer};
 
+/// Normalizers or pre-tokenizers in a row.
+const MAX_PARTS: usize = 64;
+/// Bytes of all patterns of a normalizer or pre-tokenizer.
+const MAX_PATTERNS: usize = 32 << 10;
+/// Bytes that one normalizer inserts at a place.
+const MAX_INSERTED: usize = 256;
+
 /// A tokenizer.json that was understood, before anything beside it is asked.
 pub(super) struct Json {
     pub(super) vocab: Vocab,
     merges: Merges,
     pieces: Pieces,
-    normalizer: Option<NormalizerWrapper>,
+    normalizers: Vec<NormalizerWrapper>,
     pre_tokenizer: Option<PreTokenizerWrapper>,
     added: Vec<AddedToken>,
     shape: Shape,
@@ -65,8 +72,11 @@ impl Json {
         let File { added_tokens, normalizer, pre_tokenizer, post_processor, model, .. } = parsed;
         let part =
             |name: &str, error: serde_json::Error| Error::malformed(file, name, error.to_string());
-        let normalizer: Option<NormalizerWrapper> =
-            serde_json::from_value(normalizer).map_err(|error| part("normalizer", error))?;
+        let normalizers = json_shape::parts(&normalizer)
+            .into_iter()
+            .map(|one| serde_json::from_value(one.clone()))
+            .collect::<Result<Vec<NormalizerWrapper>, _>>()
+            .map_err(|error| part("normalizer", error))?;
         let pre_tokenizer: Option<PreTokenizerWrapper> =
             serde_json::from_value(pre_tokenizer).map_err(|error| part("pre_tokenizer", error))?;
 
@@ -94,7 +104,7 @@ impl Json {
             vocab,
             merges,
             pieces,
-            normalizer,
+            normalizers,
             pre_tokenizer,
             added,
             shape,
@@ -156,7 +166,7 @@ impl Json {
         let encoder = Encoder::new(
             self.pieces,
             vocab.clone(),
-            self.normalizer,
+            self.normalizers,
             self.pre_tokenizer,
             &self.added,
         );
@@ -308,8 +318,7 @@ fn around(
     vocab: &Vocab,
     post_processor: &Value,
 ) -> Result<Option<(Vec<TokenId>, Vec<TokenId>)>> {
-    let mut parts = Vec::new();
-    crate::pre::flatten(post_processor, &mut parts);
+    let parts = json_shape::parts(post_processor);
     let malformed =
         || Error::malformed(file, "post_processor", "names a token that is not in the vocabulary");
     let id = |value: &Value| {
@@ -353,21 +362,49 @@ fn around(
 
 /// Refuses normalizers that Hugging Face's code would trip over.
 fn check_normalizer(file: &str, normalizer: &Value) -> Result<()> {
-    if let Some(charsmap) = json_shape::charsmap(normalizer) {
-        let bytes = crate::charsmap::from_base64(charsmap)
-            .ok_or_else(|| Error::malformed(file, "precompiled_charsmap", "is not base64"))?;
-        crate::charsmap::normalizer(file, &bytes)?;
+    let malformed = |what: &str| Error::malformed(file, "normalizer", what);
+    let parts = json_shape::parts(normalizer);
+    check_patterns(&parts).map_err(malformed)?;
+    for part in parts {
+        let inserted = ["content", "prepend"].into_iter().filter_map(|key| part.get(key)?.as_str());
+        if inserted.map(str::len).sum::<usize>() > MAX_INSERTED {
+            return Err(malformed("inserts a very long text"));
+        }
+        if let Some(charsmap) = json_shape::charsmap(part) {
+            let bytes = crate::charsmap::from_base64(charsmap)
+                .ok_or_else(|| malformed("its precompiled_charsmap is not base64"))?;
+            crate::charsmap::normalizer(file, &bytes)?;
+        }
     }
     Ok(())
 }
 
 /// Refuses pre-tokenizers that Hugging Face's code would trip over.
 fn check_pre_tokenizer(file: &str, pre_tokenizer: &Value) -> Result<()> {
-    let mut parts = Vec::new();
-    crate::pre::flatten(pre_tokenizer, &mut parts);
-    let zero = |part: &&Value| part.get("length").and_then(Value::as_u64) == Some(0);
-    if parts.iter().any(zero) {
-        return Err(Error::malformed(file, "pre_tokenizer", "cuts words of length 0"));
+    let malformed = |what: &str| Error::malformed(file, "pre_tokenizer", what);
+    let parts = json_shape::parts(pre_tokenizer);
+    check_patterns(&parts).map_err(malformed)?;
+    if parts.iter().any(|part| part.get("length").and_then(Value::as_u64) == Some(0)) {
+        return Err(malformed("cuts words of length 0"));
+    }
+    // Each would encode the letters of the one before, and double the text.
+    if parts.iter().filter(|part| json_shape::is(part, "ByteLevel")).count() > 1 {
+        return Err(malformed("encodes bytes as letters more than once"));
+    }
+    Ok(())
+}
+
+/// Regular expressions are compiled, so neither they nor their number may be absurd.
+fn check_patterns(parts: &[&Value]) -> Result<(), &'static str> {
+    if parts.len() > MAX_PARTS {
+        return Err("has more parts than any real one");
+    }
+    let patterns = parts.iter().filter_map(|part| {
+        let pattern = part.get("pattern")?;
+        pattern.get("Regex").or(pattern.get("String"))?.as_str()
+    });
+    if patterns.map(str::len).sum::<usize>() > MAX_PATTERNS {
+        return Err("has longer patterns than any real one");
     }
     Ok(())
 }

@@ -169,13 +169,15 @@ pub(super) fn charsmap(normalizer: &Value) -> Option<&str> {
     parts(normalizer).iter().find_map(|part| part.get("precompiled_charsmap")?.as_str())
 }
 
-fn parts(part: &Value) -> Vec<&Value> {
+/// The parts of nested sequences, in order.
+pub(super) fn parts(part: &Value) -> Vec<&Value> {
     let mut parts = Vec::new();
     flatten(part, &mut parts);
     parts
 }
 
-fn is(part: &Value, kind: &str) -> bool {
+/// Whether this part has this `type`.
+pub(super) fn is(part: &Value, kind: &str) -> bool {
     part.get("type").and_then(Value::as_str) == Some(kind)
 }
 

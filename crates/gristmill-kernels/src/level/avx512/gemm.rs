@@ -79,10 +79,12 @@ fn pack<L: Layout>(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Block]) {
     let last = rows.n_rows() - 1;
     let slice = steps.start * L::BYTES..steps.end * L::BYTES;
     // What is packed next: the following slice of each row, or the first slice of the row a panel further on.
-    let next = if slice.end < rows.row_bytes { slice.len() } else { 32 * rows.row_bytes - slice.start };
+    let next =
+        if slice.end < rows.row_bytes { slice.len() } else { 32 * rows.row_bytes - slice.start };
     for half in 0..2 {
         // Rows that are not there are copies of the last; nobody looks at their sums.
-        let sixteen: [&[u8]; 16] = std::array::from_fn(|i| &rows.row(last.min(16 * half + i))[slice.clone()]);
+        let sixteen: [&[u8]; 16] =
+            std::array::from_fn(|i| &rows.row(last.min(16 * half + i))[slice.clone()]);
         for (g, blocks) in panel.chunks_mut(GROUP).enumerate() {
             let start = g * GROUP * L::BYTES;
             let group = sixteen.map(|row| &row[start..][..blocks.len() * L::BYTES]);

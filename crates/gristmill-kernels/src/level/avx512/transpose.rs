@@ -4,8 +4,8 @@ use std::arch::x86_64::*;
 
 /// Dword `j` of register `i` goes to dword `i` of register `j`, in 64 shuffles.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn transpose(rows: [__m512i; 16]) -> [__m512i; 16] {
+#[target_feature(enable = "avx512f")]
+pub(crate) fn transpose(rows: [__m512i; 16]) -> [__m512i; 16] {
     // Inside each 128-bit lane first: afterwards register `4 k + j`, lane `l` holds column `4 l + j` of rows 4k..4k+4.
     let mut quads = rows;
     for k in (0..16).step_by(4) {

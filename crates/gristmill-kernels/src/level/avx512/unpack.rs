@@ -91,12 +91,17 @@ fn table(line: &Line) -> __m512i {
 /// The code bytes of four blocks as they are stored; of 8-bit codes those of half `half`, minus their sign.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn stored<L: Layout, const FULL: bool>(bytes: &[u8], quad: usize, half: usize) -> __m512i {
+pub(super) fn stored<L: Layout, const FULL: bool>(
+    bytes: &[u8],
+    quad: usize,
+    half: usize,
+) -> __m512i {
     let start = quad * 4 * L::BYTES;
     let half = if L::BITS == 8 { half } else { 0 };
     let (a, b) = windows::<L>(half);
     let (a, b) = (load::<FULL>(bytes, start + a), load::<FULL>(bytes, start + b));
-    let order = if half == 0 { &const { code_table::<L>(0) } } else { &const { code_table::<L>(1) } };
+    let order =
+        if half == 0 { &const { code_table::<L>(0) } } else { &const { code_table::<L>(1) } };
     _mm512_permutex2var_epi8(a, table(order), b)
 }
 
@@ -126,7 +131,8 @@ pub(super) fn with_high<L: Layout, const FULL: bool>(
     let start = quad * 4 * L::BYTES;
     let (a, b) = windows::<L>(0);
     let (a, b) = (load::<FULL>(bytes, start + a), load::<FULL>(bytes, start + b));
-    let order = if half == 0 { &const { high_table::<L>(0) } } else { &const { high_table::<L>(1) } };
+    let order =
+        if half == 0 { &const { high_table::<L>(0) } } else { &const { high_table::<L>(1) } };
     let bits = _mm512_permutex2var_epi8(a, table(order), b);
     let set = _mm512_test_epi8_mask(bits, _mm512_set1_epi64(0x8040_2010_0804_0201u64 as i64));
     _mm512_mask_add_epi8(codes, set, codes, _mm512_set1_epi8(0x10))

@@ -7,6 +7,7 @@ use std::ops::{Add, Div, Mul, Sub};
 use half::f16;
 
 use super::{Kernel, LANES, Vector};
+use crate::level::avx512::transpose::transpose as transpose_dwords;
 
 /// The vector of the AVX-512 level. Only [`run`] leads to it.
 #[derive(Clone, Copy)]
@@ -98,4 +99,25 @@ impl Vector for Floats {
         // SAFETY: the CPU is as above.
         Floats(unsafe { _mm512_mask_blend_ps(less, otherwise.0, then.0) })
     }
+    #[inline(always)]
+    fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+        // SAFETY: the CPU is as above.
+        unsafe { transpose(rows) }
+    }
+}
+
+/// [`Vector::transpose`] in 64 shuffles.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose(rows: [Floats; LANES]) -> [Floats; LANES] {
+    let mut bits = [_mm512_setzero_si512(); LANES];
+    for i in 0..LANES {
+        bits[i] = _mm512_castps_si512(rows[i].0);
+    }
+    let bits = transpose_dwords(bits);
+    let mut columns = rows;
+    for i in 0..LANES {
+        columns[i] = Floats(_mm512_castsi512_ps(bits[i]));
+    }
+    columns
 }
