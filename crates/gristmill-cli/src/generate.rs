@@ -1,7 +1,5 @@
 //! From the command line's options to a generation, and its figures as ggml's programs print them.
 
-use std::io::Write;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use gristmill::runtime::{Chain, SamplerOptions, Session};
@@ -10,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::args::{Run, Sampling};
 use crate::exit::Result;
-use crate::interrupt;
 use crate::model::Loaded;
+use crate::{interrupt, output};
 
 /// The sampler that the options describe.
 pub(crate) fn sampler(args: &Sampling, n_ctx: usize) -> Chain {
@@ -42,11 +40,11 @@ pub(crate) fn generate(
         stop: args.stop.clone(),
         ignore_eos: args.ignore_eos,
     };
-    let mut out = std::io::stdout().lock();
     let mut show = |text: &str| {
-        // A reader that went away, as `head` does, wants no more text.
-        let shown = args.json || out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok();
-        if shown { interrupt::check() } else { ControlFlow::Break(()) }
+        if !args.json {
+            output::text(text);
+        }
+        interrupt::check()
     };
     let generation =
         gristmill::generate(session, tokenizer.as_deref(), sampler, prompt, &options, &mut show)?;

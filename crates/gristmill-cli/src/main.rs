@@ -1,7 +1,6 @@
 //! The `gristmill` command: parses, calls the library, prints. Nothing that a program could want stands here; it is
 //! all in the `gristmill` crate.
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, reason = "a command-line tool talks on standard output")]
 
 mod args;
 mod chat;
@@ -12,6 +11,7 @@ mod human;
 mod interactive;
 mod interrupt;
 mod model;
+mod output;
 mod progress;
 
 use std::process::ExitCode;

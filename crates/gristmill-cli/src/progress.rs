@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::args::Work;
+use crate::output::say;
 use crate::{human, interrupt};
 
 /// Follows one conversion.
@@ -45,7 +46,7 @@ impl Progress {
             if self.json && (written == total || self.last_event.elapsed() >= EVENT_INTERVAL) {
                 self.last_event = Instant::now();
                 let name = &tensor.name;
-                println!(
+                say!(
                     "{}",
                     json!({ "event": "progress", "tensor": name, "written": written, "total": total })
                 );
@@ -63,7 +64,7 @@ impl Progress {
         let elapsed = self.started.elapsed();
         let size = std::fs::metadata(&report.output).map_or(report.bytes_out, |file| file.len());
         if self.json {
-            println!("{}", summary(report, size, elapsed));
+            say!("{}", summary(report, size, elapsed));
             return;
         }
         for note in &report.notes {
@@ -76,16 +77,16 @@ impl Progress {
                 format!("{} {} ({})", tally.tensors, tally.dtype, human::bytes(tally.bytes))
             })
             .collect();
-        println!("wrote {}", report.output.display());
-        println!(
+        say!("wrote {}", report.output.display());
+        say!(
             "  {} from {} of weights, in {}",
             human::bytes(size),
             human::bytes(report.bytes_in),
             human::duration(elapsed)
         );
-        println!("  {} tensors: {}", report.tensors, types.join(", "));
+        say!("  {} tensors: {}", report.tensors, types.join(", "));
         if let Some(peak) = human::peak_memory() {
-            println!("  peak memory {}", human::bytes(peak));
+            say!("  peak memory {}", human::bytes(peak));
         }
     }
 }

@@ -56,9 +56,9 @@ fn listing(folder: &Path) -> Vec<String> {
 /// A copy of the demo model's folder that a test may damage.
 fn copy_of_demo(folder: &Path) -> PathBuf {
     let copy = folder.join("copy");
-    fs::create_dir(&copy).unwrap();
+    fs::create_dir(&copy).expect("the folder is new");
     for name in ["config.json", "pytorch_model.bin", "tokenizer.json", "tokenizer_config.json"] {
-        fs::copy(demo_model().join(name), copy.join(name)).unwrap();
+        fs::copy(demo_model().join(name), copy.join(name)).expect("the file can be copied");
     }
     copy
 }
@@ -263,6 +263,16 @@ fn a_full_disk_leaves_nothing_behind() {
     assert_eq!(output.status.code(), Some(1), "{line}");
     assert!(line.contains("out.gguf") && line.contains("space"), "{line}");
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_reader_that_goes_away_is_no_error() {
+    let model = demo_model();
+    let script =
+        format!("{} inspect {} | head -n 1", env!("CARGO_BIN_EXE_gristmill"), text(&model));
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
 #[test]

@@ -38,8 +38,11 @@ pub struct Attention<'a> {
     pub window: Option<usize>,
 }
 
-/// Rows of queries that share a pass over the keys.
-const TILE_ROWS: usize = 8;
+/// Rows of queries that share a pass over the keys: a page stays in the nearest cache while they go through it.
+const TILE_ROWS: usize = 32;
+
+/// Rows of queries that go through a page together, with all their sums in registers.
+const BATCH_ROWS: usize = 8;
 
 /// With fewer tiles than this, each page of each tile becomes a task.
 const ENOUGH_TILES: usize = 16;
@@ -174,12 +177,16 @@ struct Tile<'a, E> {
     state: &'a mut [f32],
 }
 
-/// What a row of queries needs to know of itself.
+/// A row of queries in front of a page.
 #[derive(Clone, Copy, Default)]
 struct Row<'a> {
     q: &'a [f32],
-    position: usize,
+    /// From the query to the page's first key.
+    distance: f32,
+    /// ALiBi's, or 0.
     slope: f32,
+    /// The keys of the page that the row sees, from the first to before the last.
+    visible: (usize, usize),
 }
 
 impl<E: Element> Kernel for Tile<'_, E> {
@@ -188,64 +195,52 @@ impl<E: Element> Kernel for Tile<'_, E> {
     #[inline(always)]
     fn run<V: Vector>(mut self) {
         let n_rows = self.tokens.len() * self.group();
-        let (mut row, mut weights) = (0, [[0.0; PAGE]; TILE_ROWS]);
-        // Rows that go through the pages together; how many does not change what is computed for each.
-        macro_rules! take_rows {
-            ($($n:literal)*) => {$(
-                if $n <= V::ACCUMULATORS {
-                    while n_rows - row >= $n {
-                        self.rows::<V, $n>(row, &mut weights);
-                        row += $n;
+        let mut weights = [[0.0; PAGE]; BATCH_ROWS];
+        Partial::of_rows(self.state, self.shape, 0, n_rows).clear();
+        for page in self.part.clone() {
+            let mut row = 0;
+            // How many rows go together does not change what is computed for each.
+            macro_rules! take_rows {
+                ($($n:literal)*) => {$(
+                    if $n <= V::ACCUMULATORS {
+                        while n_rows - row >= $n {
+                            self.rows::<V, $n>(page, row, &mut weights);
+                            row += $n;
+                        }
                     }
-                }
-            )*};
+                )*};
+            }
+            take_rows!(8 6 4 3 2 1);
         }
-        take_rows!(8 6 4 3 2 1);
     }
 }
 
 impl<E: Element> Tile<'_, E> {
+    #[inline(always)]
     fn group(&self) -> usize {
         self.attention.n_head / self.shape.n_head_kv
     }
 
-    /// Takes rows `first_row ..` through all pages of the part.
+    /// Takes `N` rows, from `first_row` on, through a page.
     #[inline(always)]
-    fn rows<V: Vector, const N: usize>(&mut self, first_row: usize, weights: &mut [[f32; PAGE]]) {
-        let (group, head_dim) = (self.group(), self.shape.head_dim);
+    fn rows<V: Vector, const N: usize>(&mut self, page: usize, first_row: usize, weights: &mut [[f32; PAGE]]) {
+        let (group, head_dim, start) = (self.group(), self.shape.head_dim, page * PAGE);
         let mut rows = [Row::default(); N];
         for i in 0..N {
             let token = self.tokens.start + (first_row + i) / group;
             let head = self.head_kv * group + (first_row + i) % group;
+            let position = self.first + token;
+            let end = (position + 1).clamp(start, start + PAGE);
             rows[i] = Row {
                 q: &self.q[(token * self.attention.n_head + head) * head_dim..][..head_dim],
-                position: self.first + token,
+                distance: start as f32 - position as f32,
                 slope: self.attention.slopes.get(head).copied().unwrap_or(0.0),
+                visible: (self.attention.first_visible(position).clamp(start, end) - start, end - start),
             };
         }
+        let (keys, values) = self.shape.head(&self.pages[page], self.head_kv);
         let mut partial = Partial::of_rows(self.state, self.shape, first_row, N);
-        partial.clear();
-        for page in self.part.clone() {
-            let start = page * PAGE;
-            let mut visible = [(0, 0); N];
-            for i in 0..N {
-                let end = (rows[i].position + 1).clamp(start, start + PAGE);
-                let first = self.attention.first_visible(rows[i].position).clamp(start, end);
-                visible[i] = (first - start, end - start);
-            }
-            let (keys, values) = self.shape.head(&self.pages[page], self.head_kv);
-            merge_page::<V, E, N>(
-                self.attention,
-                self.shape,
-                &rows,
-                &visible,
-                start,
-                keys,
-                values,
-                weights,
-                &mut partial,
-            );
-        }
+        merge_page::<V, E, N>(self.attention.scale, self.shape, &rows, keys, values, weights, &mut partial);
     }
 }
 

@@ -11,16 +11,14 @@ use std::sync::Arc;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::models::unigram::Unigram;
 use tokenizers::{
-    AddedToken, DecoderWrapper, Model, NormalizedString, Normalizer, NormalizerWrapper,
-    PostProcessorWrapper, PreTokenizedString, PreTokenizer, PreTokenizerWrapper, TokenizerImpl,
+    AddedToken, DecoderWrapper, Model, NormalizedString, Normalizer, PostProcessorWrapper,
+    PreTokenizedString, PreTokenizer, PreTokenizerWrapper, TokenizerImpl,
 };
 
 use crate::TokenId;
+use crate::normalize::{Row, Step};
 use crate::spm::Spm;
 use crate::vocab::Vocab;
-
-/// A text may become this many times longer by normalization; Unicode's own forms need 18.
-const MAX_GROWTH: usize = 64;
 
 /// How pieces are found in a stretch of text.
 pub(crate) enum Pieces {
@@ -44,19 +42,9 @@ impl<T> Clone for Shared<T> {
     }
 }
 
-/// Normalizers one after the other. Should a hostile chain blow up the text, the rest of the chain is left out.
-struct Chain(Vec<NormalizerWrapper>);
-
-impl Normalizer for Shared<Chain> {
+impl Normalizer for Shared<Row> {
     fn normalize(&self, normalized: &mut NormalizedString) -> tokenizers::Result<()> {
-        let limit = normalized.get().len().saturating_mul(MAX_GROWTH).saturating_add(4096);
-        for part in &self.0.0 {
-            part.normalize(normalized)?;
-            if normalized.get().len() > limit {
-                break;
-            }
-        }
-        Ok(())
+        self.0.normalize(normalized)
     }
 }
 
@@ -109,7 +97,7 @@ impl Model for Shared<Known> {
 
 type Pipeline = TokenizerImpl<
     Shared<Known>,
-    Shared<Chain>,
+    Shared<Row>,
     Shared<PreTokenizerWrapper>,
     PostProcessorWrapper,
     DecoderWrapper,
@@ -126,13 +114,13 @@ impl Encoder {
     pub(crate) fn new(
         pieces: Pieces,
         vocab: Arc<Vocab>,
-        normalizers: Vec<NormalizerWrapper>,
+        normalizers: Vec<Step>,
         pre_tokenizer: Option<PreTokenizerWrapper>,
         added: &[AddedToken],
     ) -> Encoder {
         let mut parsing = Pipeline::new(Shared(Arc::new(Known { pieces, vocab })));
         if !normalizers.is_empty() {
-            parsing.with_normalizer(Some(Shared(Arc::new(Chain(normalizers)))));
+            parsing.with_normalizer(Some(Shared(Arc::new(Row(normalizers)))));
         }
         parsing.with_pre_tokenizer(pre_tokenizer.map(|part| Shared(Arc::new(part))));
         parsing.add_tokens(added);

@@ -1,7 +1,7 @@
 //! Vocabularies of legacy ggml files, which have texts (and perhaps scores) but no kinds.
 //!
-//! LLaMA's converters wrote SentencePiece pieces decoded: the unknown piece as ` ⁇ `, control pieces empty, byte pieces
-//! as their one byte, blanks plain. GPT-2's descendants wrote the decoded bytes of each token. Both are turned back
+//! LLaMA's converters wrote SentencePiece pieces decoded: the unknown piece as ` ⁇ `, control pieces empty, byte
+//! pieces as their one byte, blanks plain. GPT-2's descendants wrote the decoded bytes of each token. Both are turned back
 //! into the form that GGUF and Hugging Face have. Pieces that are in that form already stay as they are.
 
 use crate::TokenId;

@@ -6,11 +6,11 @@
 //! only SentencePiece's BPE is our own, because ranks of pairs cannot say exactly what scores of pieces say.
 //!
 //! ```text
-//! tokenizer.json ───┐                    ┌─▶ encode ─▶ [TokenId] ─▶ the model
-//! tokenizer.model ──┤  load   ┌────────┐ │
-//! vocab + merges ───┼───────▶ │Tokenizer│─┼─▶ decode, TextStream ─▶ text
-//! GGUF keys ────────┤         └────────┘ │
-//! legacy vocabulary ┘                    └─▶ to_metadata ─▶ a GGUF file that stands alone
+//! tokenizer.json ────┐                      ┌─▶ encode ─▶ [TokenId] ─▶ the model
+//! tokenizer.model ───┤ load  ┌───────────┐  │
+//! vocab + merges ────┼──────▶│ Tokenizer │──┼─▶ decode, TextStream ─▶ text
+//! GGUF keys ─────────┤       └───────────┘  │
+//! legacy vocabulary ─┘                      └─▶ to_metadata ─▶ a GGUF file that stands alone
 //! ```
 //!
 //! ```
@@ -32,8 +32,9 @@
 //! # Ok::<(), gristmill_tokenizer::Error>(())
 //! ```
 //!
-//! Reading order: `tokenizer`, `vocab`, `special`, `scheme` (what is built for each kind), `pre` and `pre_table` (how
-//! words are cut), `spm` and `merges`, `encoder`; then `load/*` and `save`, which know the files; `stream`.
+//! Reading order: `tokenizer`, `vocab`, `special`, `scheme` (what is built for each kind), `normalize`, `pre` and
+//! `pre_table` (how words are cut), `spm` and `merges`, `encoder`; then `load/*`, `legacy` and `save`, which know the
+//! files; `stream`.
 #![forbid(unsafe_code)]
 
 mod byte_level;
@@ -43,6 +44,7 @@ mod error;
 mod legacy;
 mod load;
 mod merges;
+mod normalize;
 mod pre;
 mod pre_table;
 mod save;

@@ -26,10 +26,10 @@ pub(crate) const GPT2: &str =
 
 /// One cut of the text; each works on what the one before left.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Step<S = &'static str> {
+pub(crate) enum Cut<S = &'static str> {
     /// Every match of the pattern is a word, and so is what lies between.
     Split(S),
-    /// GPT-2's pattern, then bytes to characters. Other steps leave that to the end.
+    /// GPT-2's pattern, then bytes to characters. Other cuts leave that to the end.
     Gpt2,
     /// Numbers apart from other text, or every digit by itself.
     Digits { individual: bool },
@@ -42,7 +42,7 @@ pub(crate) enum Step<S = &'static str> {
 pub(crate) struct Family {
     /// The name written into new files; the others mean the same.
     pub(crate) names: &'static [&'static str],
-    pub(crate) steps: &'static [Step],
+    pub(crate) cuts: &'static [Cut],
     /// A word that is in the vocabulary is not built by merges.
     pub(crate) ignore_merges: bool,
     /// The models of this family normalize text to NFC first.
@@ -73,13 +73,13 @@ impl Family {
 
     /// The family with exactly this behavior, or the nearest one with the same cuts.
     pub(crate) fn matching(
-        steps: &[Step<String>],
+        cuts: &[Cut<String>],
         ignore_merges: bool,
         nfc: bool,
     ) -> (Option<&'static Family>, bool) {
         let alike = |family: &&Family| {
-            family.steps.len() == steps.len()
-                && family.steps.iter().zip(steps).all(|(ours, theirs)| ours.equals(theirs))
+            family.cuts.len() == cuts.len()
+                && family.cuts.iter().zip(cuts).all(|(ours, theirs)| ours.equals(theirs))
         };
         let exact = FAMILIES
             .iter()
@@ -93,11 +93,14 @@ impl Family {
 
     /// The family that cuts a sample of all sorts of text most like this pre-tokenizer.
     pub(crate) fn nearest(pre_tokenizer: &PreTokenizerWrapper) -> Option<&'static Family> {
-        let wanted = cuts(pre_tokenizer)?;
+        let wanted = sample_words(pre_tokenizer)?;
         let nearest = FAMILIES.iter().enumerate().max_by_key(|(index, family)| {
-            let found =
-                family.pre_tokenizer().ok().and_then(|ours| cuts(&ours)).unwrap_or_default();
-            let common = found.iter().filter(|cut| wanted.contains(cut)).count();
+            let found = family
+                .pre_tokenizer()
+                .ok()
+                .and_then(|ours| sample_words(&ours))
+                .unwrap_or_default();
+            let common = found.iter().filter(|start| wanted.contains(start)).count();
             // Of equals, the earlier family is the better known.
             (2000 * common / (found.len() + wanted.len()).max(1), Reverse(*index))
         });
@@ -106,19 +109,19 @@ impl Family {
 
     /// The pre-tokenizer of this family.
     pub(crate) fn pre_tokenizer(&self) -> tokenizers::Result<PreTokenizerWrapper> {
-        let mut parts = Vec::with_capacity(self.steps.len() + 1);
-        for step in self.steps {
-            parts.push(match *step {
-                Step::Split(pattern) => {
+        let mut parts = Vec::with_capacity(self.cuts.len() + 1);
+        for cut in self.cuts {
+            parts.push(match *cut {
+                Cut::Split(pattern) => {
                     let pattern = SplitPattern::Regex(pattern.to_owned());
                     Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?.into()
                 }
-                Step::Gpt2 => ByteLevel::new(false, true, true).into(),
-                Step::Digits { individual } => Digits::new(individual).into(),
-                Step::Punctuation => Punctuation::new(SplitDelimiterBehavior::Contiguous).into(),
+                Cut::Gpt2 => ByteLevel::new(false, true, true).into(),
+                Cut::Digits { individual } => Digits::new(individual).into(),
+                Cut::Punctuation => Punctuation::new(SplitDelimiterBehavior::Contiguous).into(),
             });
         }
-        if !self.steps.contains(&Step::Gpt2) {
+        if !self.cuts.contains(&Cut::Gpt2) {
             parts.push(ByteLevel::new(false, true, false).into());
         }
         Ok(Sequence::new(parts).into())
@@ -131,20 +134,20 @@ const SAMPLE: &str = "Hello, it's  We'll 'S don't x=1234567 3.14 \n\n\n  if (a_b
     \u{3002}\u{65e5}\u{672c}\u{3042}\u{30ab} \u{d55c}\u{ad6d} \u{41f}\u{440}\u{438} \u{645}\u{631}\u{60c} \
     e\u{301} \u{b2}\u{663} \u{1f999}!!!   end  ";
 
-/// Where a pre-tokenizer cuts the sample.
-fn cuts(pre_tokenizer: &PreTokenizerWrapper) -> Option<Vec<usize>> {
+/// Where the words of the sample start.
+fn sample_words(pre_tokenizer: &PreTokenizerWrapper) -> Option<Vec<usize>> {
     let mut text = PreTokenizedString::from(SAMPLE);
     pre_tokenizer.pre_tokenize(&mut text).ok()?;
     let words = text.get_splits(OffsetReferential::Original, OffsetType::Byte);
     Some(words.into_iter().map(|(_, (start, _), _)| start).collect())
 }
 
-impl Step {
-    fn equals(&self, other: &Step<String>) -> bool {
+impl Cut {
+    fn equals(&self, other: &Cut<String>) -> bool {
         match (self, other) {
-            (Step::Split(ours), Step::Split(theirs)) => ours == theirs,
-            (Step::Gpt2, Step::Gpt2) | (Step::Punctuation, Step::Punctuation) => true,
-            (Step::Digits { individual: ours }, Step::Digits { individual: theirs }) => {
+            (Cut::Split(ours), Cut::Split(theirs)) => ours == theirs,
+            (Cut::Gpt2, Cut::Gpt2) | (Cut::Punctuation, Cut::Punctuation) => true,
+            (Cut::Digits { individual: ours }, Cut::Digits { individual: theirs }) => {
                 ours == theirs
             }
             _ => false,
@@ -152,11 +155,11 @@ impl Step {
     }
 }
 
-/// The steps of the `pre_tokenizer` of a tokenizer.json; `None` when it does something that no family does.
-pub(crate) fn steps_of(pre_tokenizer: &Value) -> Option<Vec<Step<String>>> {
+/// The cuts of the `pre_tokenizer` of a tokenizer.json; `None` when it does something that no family does.
+pub(crate) fn cuts_of(pre_tokenizer: &Value) -> Option<Vec<Cut<String>>> {
     let mut parts = Vec::new();
     flatten(pre_tokenizer, &mut parts);
-    let mut steps = Vec::new();
+    let mut cuts = Vec::new();
     let mut byte_level = false;
     for part in parts {
         match part.get("type")?.as_str()? {
@@ -166,26 +169,26 @@ pub(crate) fn steps_of(pre_tokenizer: &Value) -> Option<Vec<Step<String>>> {
                 }
                 byte_level = true;
                 if flag(part, "use_regex", true) {
-                    steps.push(Step::Gpt2);
+                    cuts.push(Cut::Gpt2);
                 }
             }
             "Digits" => {
-                steps.push(Step::Digits { individual: flag(part, "individual_digits", false) });
+                cuts.push(Cut::Digits { individual: flag(part, "individual_digits", false) });
             }
             "Punctuation" if part.get("behavior")?.as_str()? == "Contiguous" => {
-                steps.push(Step::Punctuation);
+                cuts.push(Cut::Punctuation);
             }
-            "Split" => steps.push(split(part)?),
+            "Split" => cuts.push(split(part)?),
             _ => return None,
         }
     }
     // A spelled-out GPT-2 pattern just before the bytes is the built-in one.
-    if let Some(last) = steps.last_mut()
-        && *last == Step::Split(GPT2.to_owned())
+    if let Some(last) = cuts.last_mut()
+        && *last == Cut::Split(GPT2.to_owned())
     {
-        *last = Step::Gpt2;
+        *last = Cut::Gpt2;
     }
-    byte_level.then_some(steps)
+    byte_level.then_some(cuts)
 }
 
 /// Whether a `ByteLevel` stands anywhere in this part of a tokenizer.json.
@@ -211,7 +214,7 @@ fn flag(part: &Value, key: &str, default: bool) -> bool {
 
 /// A split whose matches and gaps are both kept; tiktoken's conversions keep only the matches of patterns that leave no
 /// gap, which is the same.
-fn split(part: &Value) -> Option<Step<String>> {
+fn split(part: &Value) -> Option<Cut<String>> {
     let invert = flag(part, "invert", false);
     match (part.get("behavior")?.as_str()?, invert) {
         ("Isolated", _) | ("Removed", true) => {}
@@ -219,9 +222,9 @@ fn split(part: &Value) -> Option<Step<String>> {
     }
     let pattern = part.get("pattern")?.get("Regex")?.as_str()?;
     Some(match pattern {
-        r"\p{N}" => Step::Digits { individual: true },
-        r"\p{N}+" => Step::Digits { individual: false },
-        _ => Step::Split(pattern.to_owned()),
+        r"\p{N}" => Cut::Digits { individual: true },
+        r"\p{N}+" => Cut::Digits { individual: false },
+        _ => Cut::Split(pattern.to_owned()),
     })
 }
 
@@ -234,11 +237,11 @@ mod tests {
     fn every_family_builds_and_is_found_again_by_its_structure() {
         for family in FAMILIES {
             let json = serde_json::to_value(family.pre_tokenizer().unwrap()).unwrap();
-            let steps = steps_of(&json).expect("it is made of known steps");
-            let (found, exact) = Family::matching(&steps, family.ignore_merges, family.nfc);
-            let found = found.expect("its steps are in the table");
+            let cuts = cuts_of(&json).expect("it is made of known cuts");
+            let (found, exact) = Family::matching(&cuts, family.ignore_merges, family.nfc);
+            let found = found.expect("its cuts are in the table");
             assert!(exact, "{}", family.name());
-            assert_eq!(found.steps, family.steps);
+            assert_eq!(found.cuts, family.cuts);
             assert_eq!((found.ignore_merges, found.nfc), (family.ignore_merges, family.nfc));
         }
     }
@@ -250,7 +253,7 @@ mod tests {
         {
             let (family, _) = Family::by_name(name).unwrap();
             let nearest = Family::nearest(&family.pre_tokenizer().unwrap()).unwrap();
-            assert_eq!(nearest.steps, family.steps, "{} is {}", family.name(), nearest.name());
+            assert_eq!(nearest.cuts, family.cuts, "{} is {}", family.name(), nearest.name());
         }
     }
 
@@ -267,13 +270,13 @@ mod tests {
     #[test]
     fn a_prefixed_space_belongs_to_no_family() {
         let json = json!({"type": "ByteLevel", "add_prefix_space": true, "use_regex": true});
-        assert_eq!(steps_of(&json), None);
+        assert_eq!(cuts_of(&json), None);
     }
 
     #[test]
     fn other_flags_fall_back_to_the_same_cuts() {
         let json = json!({"type": "ByteLevel", "add_prefix_space": false, "use_regex": true});
-        let (family, exact) = Family::matching(&steps_of(&json).unwrap(), true, false);
+        let (family, exact) = Family::matching(&cuts_of(&json).unwrap(), true, false);
         assert_eq!(family.map(Family::name), Some("gpt-2"));
         assert!(!exact);
     }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use tokenizers::AddedToken;
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::unigram::Unigram;
-use tokenizers::normalizers::{NFC, Prepend, Replace, Strip};
-use tokenizers::{AddedToken, NormalizerWrapper};
+use tokenizers::normalizers::{NFC, Prepend, Strip};
 
 use crate::charsmap;
 use crate::encoder::{Encoder, Pieces};
+use crate::normalize::Step;
 use crate::pre::Family;
 use crate::special::{Role, Special};
 use crate::spm::Spm;
@@ -50,24 +51,21 @@ pub(crate) struct Blanks {
 
 impl Blanks {
     /// The normalizers that do it.
-    pub(crate) fn normalizers(&self, file: &str) -> Result<Vec<NormalizerWrapper>> {
-        let mut parts: Vec<NormalizerWrapper> = Vec::new();
+    pub(crate) fn normalizers(&self, file: &str) -> Result<Vec<Step>> {
+        let mut steps = Vec::new();
         if !self.charsmap.is_empty() {
-            parts.push(charsmap::normalizer(file, &self.charsmap)?.into());
+            let normalizer = charsmap::normalizer(file, &self.charsmap)?;
+            steps.push(Step::HuggingFace(normalizer.into()));
         }
-        let replace = |pattern: &str, content: &str| {
-            Replace::new(pattern, content).expect("an escaped text is a valid pattern")
-        };
         if self.remove_extra {
-            parts.push(Strip::new(true, true).into());
-            let runs = tokenizers::normalizers::replace::ReplacePattern::Regex(" {2,}".to_owned());
-            parts.push(Replace::new(runs, " ").expect("the pattern is valid").into());
+            steps.push(Step::HuggingFace(Strip::new(true, true).into()));
+            steps.push(Step::join_blanks());
         }
         if self.add_prefix {
-            parts.push(Prepend::new(BLANK.to_owned()).into());
+            steps.push(Step::HuggingFace(Prepend::new(BLANK.to_owned()).into()));
         }
-        parts.push(replace(" ", BLANK).into());
-        Ok(parts)
+        steps.push(Step::replace(" ", BLANK));
+        Ok(steps)
     }
 }
 
@@ -82,7 +80,7 @@ pub(crate) fn byte_level_encoder(
     let pre_tokenizer = family
         .pre_tokenizer()
         .map_err(|error| Error::malformed(file, "pre-tokenizer", error.to_string()))?;
-    let normalizers = family.nfc.then(|| NFC.into()).into_iter().collect();
+    let normalizers = family.nfc.then(|| Step::HuggingFace(NFC.into())).into_iter().collect();
     let added = added_by_kind(file, vocab)?;
     Ok(Encoder::new(Pieces::Bpe(model), vocab.clone(), normalizers, Some(pre_tokenizer), &added))
 }
@@ -129,8 +127,8 @@ pub(crate) fn bpe(
         .map_err(|error| Error::malformed(file, "merges", error.to_string()))
 }
 
-/// Hugging Face's unigram model over our vocabulary. Control tokens take part under a text that nobody can type, so
-/// that plain text does not spell them.
+/// Hugging Face's unigram model over our vocabulary. Control and unused tokens, and those without text, take part under
+/// a text that nobody types, so that plain text does not spell them.
 pub(crate) fn unigram(file: &str, vocab: &Vocab, unknown: Option<TokenId>) -> Result<Unigram> {
     let mut byte_fallback = false;
     let mut pieces = Vec::with_capacity(vocab.len());
@@ -139,7 +137,8 @@ pub(crate) fn unigram(file: &str, vocab: &Vocab, unknown: Option<TokenId>) -> Re
             return Err(Error::malformed(file, format!("score of token {id}"), "is not finite"));
         }
         byte_fallback |= token.kind == Kind::Byte;
-        let spelled = !matches!(token.kind, Kind::Control | Kind::Unknown);
+        let spelled = matches!(token.kind, Kind::Normal | Kind::UserDefined | Kind::Byte);
+        let spelled = spelled && !token.text.is_empty();
         let text = if spelled { token.text.to_string() } else { format!("\0{id}") };
         pieces.push((text, f64::from(token.score)));
     }

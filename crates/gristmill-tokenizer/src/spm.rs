@@ -1,5 +1,5 @@
-//! SentencePiece's BPE, exactly: among all adjacent pairs whose concatenation is a piece, merge the one with the highest
-//! score, the leftmost of equals, until none is left; what is then not a piece falls back to its bytes.
+//! SentencePiece's BPE, exactly: among all adjacent pairs whose concatenation is a piece, merge the one with the
+//! highest score, the leftmost of equals, until none is left; what is then not a piece falls back to its bytes.
 //!
 //! Hugging Face's BPE ranks *pairs*, SentencePiece scores *pieces*; where a piece can be made of two different pairs
 //! the two may disagree. This encoder agrees with SentencePiece and with llama.cpp's `llm_tokenizer_spm`, except that

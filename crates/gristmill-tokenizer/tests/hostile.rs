@@ -272,7 +272,9 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_as_sentencepiece_give_an_error_or_a_working_tokenizer(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+    fn any_bytes_as_sentencepiece_give_an_error_or_a_working_tokenizer(
+        bytes in prop::collection::vec(any::<u8>(), 0..60),
+    ) {
         if let Ok(tokenizer) = load(&[("tokenizer.model", &bytes)]) {
             let _ = tokenizer.encode("ab <x> ba", EncodeOptions::default());
         }

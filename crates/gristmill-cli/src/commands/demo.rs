@@ -13,6 +13,7 @@ use gristmill::verify::{Windows, perplexity};
 use crate::args::{CacheTypeArg, Demo};
 use crate::exit::{Failure, Result, at};
 use crate::model::{Loaded, session};
+use crate::output::say;
 use crate::{human, interrupt};
 
 macro_rules! embedded {
@@ -68,19 +69,19 @@ fn show(args: &Demo, folder: &Path) -> Result {
     let tensors = opened.checkpoint().tensors();
     let parameters: usize = tensors.iter().map(|info| info.shape.numel()).sum();
     let size: u64 = tensors.iter().map(TensorInfo::n_bytes).sum();
-    println!("read a checkpoint: GPT-J, {}, no pickle executed", opened.raw().format());
-    println!(
+    say!("read a checkpoint: GPT-J, {}, no pickle executed", opened.raw().format());
+    say!(
         "  {} parameters in {} tensors, {}",
         human::parameters(parameters as u64),
         tensors.len(),
         human::bytes(size)
     );
-    println!();
+    say!();
 
-    println!(
+    say!(
         "converted to GGUF, quantized, and measured on {N_MEASURED} tokens of tales it never saw:"
     );
-    println!("  {:<6} {:>9} {:>9} {:>12} {:>11}", "type", "size", "of F16", "perplexity", "time");
+    say!("  {:<6} {:>9} {:>9} {:>12} {:>11}", "type", "size", "of F16", "perplexity", "time");
     let mut reference: Option<(u64, f64)> = None;
     let mut smallest = PathBuf::new();
     for outtype in [OutType::F16, OutType::Q8_0, OutType::Q4_0] {
@@ -93,7 +94,7 @@ fn show(args: &Demo, folder: &Path) -> Result {
         let size = fs::metadata(&file).map_err(at(file.display()))?.len();
         let measured = measure(&file, args.threads)?;
         let (size_f16, perplexity_f16) = *reference.get_or_insert((size, measured));
-        println!(
+        say!(
             "  {:<6} {:>9} {:>8.0}% {measured:>12.2} {:>11}  {:+.2} %",
             outtype.name(),
             human::bytes(size),
@@ -103,9 +104,9 @@ fn show(args: &Demo, folder: &Path) -> Result {
         );
         smallest = file;
     }
-    println!();
+    say!();
 
-    println!("a story from the Q4_0 file:");
+    say!("a story from the Q4_0 file:");
     let loaded = Loaded::open(&smallest)?;
     let mut session = session(&loaded, 512, 512, args.threads, CacheTypeArg::F16)?;
     let prompt = loaded.encode(&args.prompt, true, false)?;
@@ -127,11 +128,11 @@ fn show(args: &Demo, folder: &Path) -> Result {
         &mut |_| interrupt::check(),
     )?;
     for line in fold(&format!("{}{} …", args.prompt, story.text.trim_end()), 90) {
-        println!("  {line}");
+        say!("  {line}");
     }
     let rate = story.timings.n_decoded as f64 / story.timings.decode.as_secs_f64().max(1e-9);
-    println!();
-    println!(
+    say!();
+    say!(
         "{rate:.0} tokens per second; everything above took {}",
         human::duration(started.elapsed())
     );

@@ -9,12 +9,13 @@ use crate::args::Inspect;
 use crate::exit::Result;
 use crate::human;
 use crate::model::Inspected;
+use crate::output::say;
 
 /// Prints the description.
 pub(crate) fn run(args: Inspect) -> Result {
     let inspected = Inspected::open(&args.file)?;
     if args.json {
-        println!("{}", as_json(&inspected));
+        say!("{}", as_json(&inspected));
     } else {
         print(&inspected);
     }
@@ -47,7 +48,7 @@ fn parameters(tensors: &[TensorInfo]) -> u64 {
 fn print(inspected: &Inspected) {
     let checkpoint = &*inspected.checkpoint;
     let tensors = checkpoint.tensors();
-    let line = |label: &str, value: &str| println!("{label:<13} {value}");
+    let line = |label: &str, value: &str| say!("{label:<13} {value}");
     line("file", &checkpoint.name());
     line("format", &checkpoint.format());
     if let Some(architecture) = inspected.architecture() {
@@ -64,7 +65,7 @@ fn print(inspected: &Inspected) {
     line("weights", &human::bytes(total));
     for (dtype, share) in shares(tensors) {
         let percent = 100.0 * share.bytes as f64 / total.max(1) as f64;
-        println!(
+        say!(
             "  {:<8} {:>5} tensors {:>10}  {percent:5.1} %",
             dtype.name(),
             share.tensors,
@@ -73,15 +74,15 @@ fn print(inspected: &Inspected) {
     }
     let metadata = checkpoint.metadata();
     if !metadata.is_empty() {
-        println!("\nmetadata");
+        say!("\nmetadata");
         for (key, value) in metadata.iter() {
-            println!("  {key} = {}", one_line(&value.to_string()));
+            say!("  {key} = {}", one_line(&value.to_string()));
         }
     }
-    println!("\ntensors");
+    say!("\ntensors");
     let width = tensors.iter().map(|info| info.name.len()).max().unwrap_or(0);
     for info in tensors {
-        println!("  {:<width$}  {:<6} {}", info.name, info.dtype, info.shape);
+        say!("  {:<width$}  {:<6} {}", info.name, info.dtype, info.shape);
     }
 }
 

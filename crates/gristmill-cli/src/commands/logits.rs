@@ -6,6 +6,7 @@ use gristmill::tensor::{AtomicFile, DType, Format, Metadata, ModelHeader, Tensor
 use crate::args::Logits;
 use crate::exit::{Failure, Result};
 use crate::model::{self, Loaded};
+use crate::output::say;
 
 /// Runs the model over the tokens and writes the file, batch by batch.
 pub(crate) fn run(args: Logits) -> Result {
@@ -46,6 +47,6 @@ pub(crate) fn run(args: Logits) -> Result {
     written
         .and_then(|()| sink.finish())
         .map_err(|error| Failure::from(gristmill::Error::from(error)))?;
-    println!("wrote {}: logits [{}, {n_vocab}]", args.output.display(), tokens.len());
+    say!("wrote {}: logits [{}, {n_vocab}]", args.output.display(), tokens.len());
     Ok(())
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::args::Perplexity;
 use crate::exit::{Failure, Result, at};
 use crate::model::{self, Loaded};
+use crate::output::say;
 use crate::{human, interrupt};
 
 /// Measures and prints.
@@ -46,7 +47,7 @@ pub(crate) fn run(args: Perplexity) -> Result {
 
     let elapsed = started.elapsed();
     if args.json {
-        println!(
+        say!(
             "{}",
             json!({
                 "perplexity": score.perplexity(),
@@ -60,8 +61,8 @@ pub(crate) fn run(args: Perplexity) -> Result {
             })
         );
     } else {
-        println!("perplexity {:.4} +/- {:.5}", score.perplexity(), score.standard_error());
-        println!(
+        say!("perplexity {:.4} +/- {:.5}", score.perplexity(), score.standard_error());
+        say!(
             "  {} of {} tokens scored in {}",
             score.n_tokens,
             tokens.len(),

@@ -9,7 +9,8 @@ use crate::exit::{Failure, Result, at};
 use crate::generate::{as_json, generate, print_timings, sampler};
 use crate::interactive::Input;
 use crate::model::{self, Loaded};
-use crate::{human, interrupt};
+use crate::output::say;
+use crate::{human, interrupt, output};
 
 /// Tokens of context where nobody says.
 const DEFAULT_CTX: usize = 4096;
@@ -79,14 +80,14 @@ fn once(args: &Run, loaded: &Loaded, session: &mut Session, prompt: &[u32]) -> R
         && !args.chat
         && let Some(text) = &args.prompt
     {
-        print!("{text}");
+        output::text(text);
     }
     let generation = generate(args, loaded, session, &mut sampler, prompt)?;
     if args.json {
-        println!("{}", as_json(prompt, &generation, loaded.load_time));
+        say!("{}", as_json(prompt, &generation, loaded.load_time));
         return Ok(());
     }
-    println!();
+    say!();
     if !args.quiet {
         print_timings(loaded.load_time, &generation.timings);
         if let Some(peak) = human::peak_memory() {
@@ -130,7 +131,7 @@ fn converse(args: &Run, loaded: &Loaded, session: &mut Session) -> Result {
         session.rewind(shared);
         held.truncate(shared);
         let generation = generate(args, loaded, session, &mut sampler, &wanted[shared..])?;
-        println!();
+        say!();
         held = wanted;
         held.extend(&generation.tokens);
         held.truncate(session.n_past());
@@ -138,7 +139,7 @@ fn converse(args: &Run, loaded: &Loaded, session: &mut Session) -> Result {
             messages.push(Message { role: "assistant", content: generation.text.clone() });
         }
         if args.json {
-            println!("{}", as_json(&held, &generation, loaded.load_time));
+            say!("{}", as_json(&held, &generation, loaded.load_time));
         } else if !args.quiet {
             print_timings(loaded.load_time, &generation.timings);
         }

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::args::Tokenize;
 use crate::exit::{Result, at};
 use crate::model;
+use crate::output::say;
 
 /// Prints ids and pieces.
 pub(crate) fn run(args: Tokenize) -> Result {
@@ -20,11 +21,11 @@ pub(crate) fn run(args: Tokenize) -> Result {
     let piece = |id: u32| String::from_utf8_lossy(&tokenizer.token_bytes(id)).into_owned();
     if args.json {
         let pieces: Vec<String> = ids.iter().map(|&id| piece(id)).collect();
-        println!("{}", json!({ "tokens": ids, "pieces": pieces }));
+        say!("{}", json!({ "tokens": ids, "pieces": pieces }));
         return Ok(());
     }
     for id in ids {
-        println!("{id:>6}  {:?}", piece(id));
+        say!("{id:>6}  {:?}", piece(id));
     }
     Ok(())
 }

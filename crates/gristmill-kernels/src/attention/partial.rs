@@ -3,11 +3,13 @@
 //! A partial result is, per row, a maximum `m` of the scores, `l = Σ e^(score - m)` and `acc = Σ e^(score - m) v`.
 //! Two of them merge with `M = max(m, m')` into `l e^(m - M) + l' e^(m' - M)`, and `acc` likewise.
 
+use std::ops::Range;
+
 use crate::kv_cache::{Element, HeadShape, PAGE};
 use crate::level::vector::{LANES, Vector};
 use crate::math::exp;
 
-use super::{Attention, Row};
+use super::Row;
 
 /// Partial results of some rows: for each row `acc`, padded to whole vectors, then `m` and `l`.
 pub(super) struct Partial<'a> {
@@ -50,43 +52,36 @@ fn factors<V: Vector>(m: V, other: V) -> (V, V, V) {
     (merged, exp(m - reference), exp(other - reference))
 }
 
-/// Adds a page that starts at position `start` to the partial results of `N` rows. Row `i` sees its keys
-/// `visible[i].0 .. visible[i].1`. `weights` is memory to work in, a page per row.
+/// Adds a page to the partial results of `N` rows. `weights` is memory to work in, a page per row.
 #[inline(always)]
 pub(super) fn merge_page<V: Vector, E: Element, const N: usize>(
-    attention: &Attention<'_>,
+    scale: f32,
     shape: HeadShape,
     rows: &[Row<'_>; N],
-    visible: &[(usize, usize); N],
-    start: usize,
     keys: &[E],
     values: &[E],
     weights: &mut [[f32; PAGE]],
     partial: &mut Partial<'_>,
 ) {
-    let seen = visible.iter().filter(|(first, end)| first < end);
-    let (Some(first), Some(end)) = (seen.clone().map(|v| v.0).min(), seen.map(|v| v.1).max())
-    else {
-        return;
-    };
-
     let mut q: [&[f32]; N] = [&[]; N];
+    let (mut first, mut end) = (PAGE, 0);
     for i in 0..N {
         q[i] = rows[i].q;
+        if rows[i].visible.0 < rows[i].visible.1 {
+            first = first.min(rows[i].visible.0);
+            end = end.max(rows[i].visible.1);
+        }
     }
+    if first >= end {
+        return;
+    }
+
     let blocks = first / LANES * LANES..end.next_multiple_of(LANES);
     product::<V, E, N>(&q, keys, PAGE, blocks.clone(), Scores { weights });
 
     let (mut maxima, mut sums) = ([f32::NEG_INFINITY; LANES], [0.0; LANES]);
     for i in 0..N {
-        let offset = start as f32 - rows[i].position as f32;
-        let weights = &mut weights[i][blocks.clone()];
-        let visible = (
-            visible[i].0.max(blocks.start) - blocks.start,
-            visible[i].1.max(blocks.start) - blocks.start,
-        );
-        let bias = (rows[i].slope, offset + blocks.start as f32);
-        (maxima[i], sums[i]) = softmax::<V>(weights, visible, attention.scale, bias);
+        (maxima[i], sums[i]) = softmax::<V>(&mut weights[i], blocks.clone(), &rows[i], scale);
     }
 
     let (m, l) = (partial.row_len - 2, partial.row_len - 1);
@@ -158,29 +153,25 @@ fn merge_lanes<V: Vector>(acc: &mut [f32; LANES], other: V, keep: V, take: V) {
     (V::load(acc) * keep + other * take).store(acc);
 }
 
-/// Turns products of queries and keys into weights `e^(score - m)`, zero outside `visible`; gives `m` and their sum.
-///
-/// `bias` is ALiBi's slope and the distance from the query to the first of these keys.
+/// Turns a row's products of queries and keys, in the columns of `blocks`, into weights `e^(score - m)`, zero for
+/// keys it does not see; gives `m` and the sum of the weights.
 #[inline(always)]
-fn softmax<V: Vector>(
-    scores: &mut [f32],
-    visible: (usize, usize),
-    scale: f32,
-    bias: (f32, f32),
-) -> (f32, f32) {
+fn softmax<V: Vector>(weights: &mut [f32; PAGE], blocks: Range<usize>, row: &Row<'_>, scale: f32) -> (f32, f32) {
     let mut counting = [0.0; LANES];
     for i in 0..LANES {
         counting[i] = i as f32;
     }
-    let (scale, slope) = (V::splat(scale), V::splat(bias.0));
-    let mut distance = V::load(&counting) + V::splat(bias.1);
-    for lanes in scores.as_chunks_mut::<LANES>().0 {
+    let (scale, slope) = (V::splat(scale), V::splat(row.slope));
+    let mut distance = V::load(&counting) + V::splat(row.distance + blocks.start as f32);
+    for lanes in weights[blocks.clone()].as_chunks_mut::<LANES>().0 {
         (V::load(lanes) * scale + slope * distance).store(lanes);
         distance = distance + V::splat(LANES as f32);
     }
-    scores[..visible.0].fill(f32::NEG_INFINITY);
-    scores[visible.1..].fill(f32::NEG_INFINITY);
+    let (first, end) = row.visible;
+    weights[blocks.start..first.max(blocks.start)].fill(f32::NEG_INFINITY);
+    weights[end.max(blocks.start)..blocks.end].fill(f32::NEG_INFINITY);
 
+    let scores = &mut weights[blocks];
     let mut largest = V::splat(f32::NEG_INFINITY);
     for lanes in scores.as_chunks::<LANES>().0 {
         largest = V::load(lanes).max(largest);
@@ -203,7 +194,7 @@ fn product<V: Vector, E: Element, const N: usize>(
     a: &[&[f32]; N],
     b: &[E],
     width: usize,
-    columns: std::ops::Range<usize>,
+    columns: Range<usize>,
     mut sink: impl Sink,
 ) {
     let mut column = columns.start;

@@ -288,19 +288,39 @@ impl<const P: usize, const N: usize> Kernel for RegisterTile<'_, '_, P, N> {
         let xs: [&[f32]; N] =
             std::array::from_fn(|n| &x.row(first + n)[steps.clone()][..columns.len()]);
         let mut sums = [[V::splat(0.0); P]; N];
-        for (k, column) in columns.iter().enumerate() {
-            for n in 0..N {
-                let value = V::splat(xs[n][k]);
-                for p in 0..P {
-                    sums[n][p] = V::load(&column[p].0).mul_add(value, sums[n][p]);
-                }
+        // Sixteen columns at a time, so that the compiler sees that all indices are inside.
+        let (squares, rest) = columns.as_chunks::<LANES>();
+        for (i, square) in squares.iter().enumerate() {
+            let xs: [&[f32; LANES]; N] =
+                xs.map(|x| x[LANES * i..].first_chunk().expect("x is as long"));
+            for k in 0..LANES {
+                add_column(&square[k], |n| xs[n][k], &mut sums);
             }
+        }
+        for (k, column) in rest.iter().enumerate() {
+            add_column(column, |n| xs[n][LANES * squares.len() + k], &mut sums);
         }
         for n in 0..N {
             let y = y.row_mut(first + n);
-            for (y, sum) in y.chunks_mut(LANES).zip(sums[n]) {
-                add_or_set(y, sum, steps.start == 0);
+            for p in 0..P.min(y.len().div_ceil(LANES)) {
+                let end = y.len().min((p + 1) * LANES);
+                add_or_set(&mut y[p * LANES..end], sums[n][p], steps.start == 0);
             }
+        }
+    }
+}
+
+/// Adds the products of one column of weights with one activation of each token.
+#[inline(always)]
+fn add_column<V: Vector, const P: usize, const N: usize>(
+    column: &[Column; P],
+    x: impl Fn(usize) -> f32,
+    sums: &mut [[V; P]; N],
+) {
+    for n in 0..N {
+        let value = V::splat(x(n));
+        for p in 0..P {
+            sums[n][p] = V::load(&column[p].0).mul_add(value, sums[n][p]);
         }
     }
 }

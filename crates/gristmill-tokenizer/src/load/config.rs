@@ -116,7 +116,7 @@ impl Config {
         Ok(added)
     }
 
-    /// Adds [`added_tokens`](Self::added_tokens) to a vocabulary; tokens with a role of their own become control tokens.
+    /// Adds [`added_tokens`](Self::added_tokens) to a vocabulary; tokens with a role become control tokens.
     pub(super) fn extend(&self, vocab: &mut Vocab) -> Result<()> {
         let file = self.folder.display().to_string();
         for token in self.added_tokens()? {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper};
+use tokenizers::{AddedToken, PreTokenizerWrapper};
 
 use super::config::Config;
 use super::json_file::{Added, File, Model, Vocabulary};
@@ -16,6 +16,7 @@ use super::json_shape::{self, Shape};
 use super::sentencepiece::Piece;
 use crate::encoder::{Encoder, Pieces};
 use crate::merges::{self, resolve};
+use crate::normalize::Step;
 use crate::scheme::{self, Blanks, Merges, Scheme};
 use crate::special::{Role, Special};
 use crate::tokenizer::{Kept, Parts};
@@ -34,7 +35,7 @@ pub(super) struct Json {
     pub(super) vocab: Vocab,
     merges: Merges,
     pieces: Pieces,
-    normalizers: Vec<NormalizerWrapper>,
+    normalizers: Vec<Step>,
     pre_tokenizer: Option<PreTokenizerWrapper>,
     added: Vec<AddedToken>,
     shape: Shape,
@@ -70,15 +71,13 @@ impl Json {
         check_pre_tokenizer(file, &parsed.pre_tokenizer)?;
         let shape = json_shape::shape(file, &parsed)?;
         let File { added_tokens, normalizer, pre_tokenizer, post_processor, model, .. } = parsed;
-        let part =
-            |name: &str, error: serde_json::Error| Error::malformed(file, name, error.to_string());
         let normalizers = json_shape::parts(&normalizer)
             .into_iter()
-            .map(|one| serde_json::from_value(one.clone()))
-            .collect::<Result<Vec<NormalizerWrapper>, _>>()
-            .map_err(|error| part("normalizer", error))?;
-        let pre_tokenizer: Option<PreTokenizerWrapper> =
-            serde_json::from_value(pre_tokenizer).map_err(|error| part("pre_tokenizer", error))?;
+            .map(Step::from_json)
+            .collect::<Result<Vec<Step>, String>>()
+            .map_err(|error| Error::malformed(file, "normalizer", error))?;
+        let pre_tokenizer: Option<PreTokenizerWrapper> = serde_json::from_value(pre_tokenizer)
+            .map_err(|error| Error::malformed(file, "pre_tokenizer", error.to_string()))?;
 
         let unigram = matches!(shape, Shape::Unigram(_));
         let (mut vocab, model) = vocabulary(file, model, unigram)?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::json_file::File;
 use crate::byte_level;
-use crate::pre::{Family, flatten, has_byte_level, steps_of};
+use crate::pre::{Family, cuts_of, flatten, has_byte_level};
 use crate::scheme::{BLANK, Blanks};
 use crate::{Error, Result};
 
@@ -72,8 +72,8 @@ fn byte_level_shape(json: &File) -> Shape {
         [only] if is(only, "NFC") => Some(true),
         _ => None,
     };
-    let found = steps_of(&json.pre_tokenizer)
-        .map(|steps| Family::matching(&steps, ignore_merges, nfc.unwrap_or(false)));
+    let found = cuts_of(&json.pre_tokenizer)
+        .map(|cuts| Family::matching(&cuts, ignore_merges, nfc.unwrap_or(false)));
     let (family, doubt) = match found {
         Some((Some(family), true)) if nfc.is_some() => (family, None),
         Some((Some(family), _)) => {

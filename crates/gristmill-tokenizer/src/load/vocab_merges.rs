@@ -48,7 +48,7 @@ pub(super) fn from_folder(
     let (name, sure) = family_of(config.model_type());
     if !sure {
         notes.push(Note::new(format!(
-            "vocab.json does not say how words are cut out of text; took the cuts of {name}; tokenizer.json would say it"
+            "vocab.json does not say how words are cut out of text; took the cuts of {name}"
         )));
     }
     if config.add_prefix_space() == Some(true) {
