@@ -223,7 +223,12 @@ impl<E: Element> Tile<'_, E> {
 
     /// Takes `N` rows, from `first_row` on, through a page.
     #[inline(always)]
-    fn rows<V: Vector, const N: usize>(&mut self, page: usize, first_row: usize, weights: &mut [[f32; PAGE]]) {
+    fn rows<V: Vector, const N: usize>(
+        &mut self,
+        page: usize,
+        first_row: usize,
+        weights: &mut [[f32; PAGE]],
+    ) {
         let (group, head_dim, start) = (self.group(), self.shape.head_dim, page * PAGE);
         let mut rows = [Row::default(); N];
         for i in 0..N {
@@ -235,12 +240,23 @@ impl<E: Element> Tile<'_, E> {
                 q: &self.q[(token * self.attention.n_head + head) * head_dim..][..head_dim],
                 distance: start as f32 - position as f32,
                 slope: self.attention.slopes.get(head).copied().unwrap_or(0.0),
-                visible: (self.attention.first_visible(position).clamp(start, end) - start, end - start),
+                visible: (
+                    self.attention.first_visible(position).clamp(start, end) - start,
+                    end - start,
+                ),
             };
         }
         let (keys, values) = self.shape.head(&self.pages[page], self.head_kv);
         let mut partial = Partial::of_rows(self.state, self.shape, first_row, N);
-        merge_page::<V, E, N>(self.attention.scale, self.shape, &rows, keys, values, weights, &mut partial);
+        merge_page::<V, E, N>(
+            self.attention.scale,
+            self.shape,
+            &rows,
+            keys,
+            values,
+            weights,
+            &mut partial,
+        );
     }
 }
 

@@ -5,6 +5,8 @@
 //! rounding of float sums only.
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 pub(crate) mod portable;
 pub(crate) mod vector;

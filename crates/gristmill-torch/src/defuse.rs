@@ -32,8 +32,8 @@ use crate::{FORMAT, names, plain};
 /// The newest pickle protocol.
 const MAX_PROTOCOL: u8 = 5;
 
-/// The most values a pickle may hold. A checkpoint has about thirty for each tensor.
-pub(crate) const MAX_VALUES: u64 = 8 << 20;
+/// The most values a pickle may hold. A checkpoint has about 25 for each tensor.
+pub(crate) const MAX_VALUES: u64 = 4 << 20;
 
 /// The most marks that may be open at once: no deeper nesting could be written out again.
 const MAX_MARKS: u64 = 256;

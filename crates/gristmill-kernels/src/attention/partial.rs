@@ -156,7 +156,12 @@ fn merge_lanes<V: Vector>(acc: &mut [f32; LANES], other: V, keep: V, take: V) {
 /// Turns a row's products of queries and keys, in the columns of `blocks`, into weights `e^(score - m)`, zero for
 /// keys it does not see; gives `m` and the sum of the weights.
 #[inline(always)]
-fn softmax<V: Vector>(weights: &mut [f32; PAGE], blocks: Range<usize>, row: &Row<'_>, scale: f32) -> (f32, f32) {
+fn softmax<V: Vector>(
+    weights: &mut [f32; PAGE],
+    blocks: Range<usize>,
+    row: &Row<'_>,
+    scale: f32,
+) -> (f32, f32) {
     let mut counting = [0.0; LANES];
     for i in 0..LANES {
         counting[i] = i as f32;

@@ -28,21 +28,25 @@ pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
 
 /// Quantizes a row of activations; `groups` covers it.
 pub(crate) fn quantize(x: &[f32], groups: &mut [Group]) {
+    quantize_inline(x, groups);
+}
+
+/// [`quantize`], to be compiled for another level.
+#[inline(always)]
+pub(crate) fn quantize_inline(x: &[f32], groups: &mut [Group]) {
     for (x, group) in x.chunks(BLOCK * GROUP).zip(groups) {
         *group = Group::ZERO;
         for (b, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
-            let amax = x
-                .iter()
-                .map(|value| value.to_bits() & 0x7fff_ffff)
-                .max()
-                .expect("a block is not empty");
+            let amax = x.iter().fold(0, |max, value| max.max(value.to_bits() & 0x7fff_ffff));
             let (d, inverse) = scale_and_inverse(amax);
             let mut sum = 0;
             if inverse > 0.0 {
-                for (i, value) in x.iter().enumerate() {
-                    let code = (value * inverse).round_ties_even() as i8;
-                    group.codes[b / 4][i / 16][b % 4][i % 16] = code;
-                    sum += i32::from(code);
+                for half in 0..2 {
+                    let codes = &mut group.codes[b / 4][half][b % 4];
+                    for (code, value) in codes.iter_mut().zip(&x[16 * half..]) {
+                        *code = nearest(value * inverse);
+                        sum += i32::from(*code);
+                    }
                 }
             }
             group.d[b] = d;
@@ -50,4 +54,11 @@ pub(crate) fn quantize(x: &[f32], groups: &mut [Group]) {
             group.dsum[b] = d * sum as f32;
         }
     }
+}
+
+/// The nearest integer of a number within -128..128, halves to the even one: added to 1.5 * 2^23 it stands in the
+/// lowest bits of the sum.
+#[inline(always)]
+fn nearest(value: f32) -> i8 {
+    (value + 12_582_912.0).to_bits() as i8
 }

@@ -152,6 +152,8 @@ fn quantizer(level: Level) -> Quantize {
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => crate::level::avx512::quantize,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => crate::level::avx2::quantize,
         _ => crate::level::portable::quantize,
     }
 }

@@ -59,6 +59,8 @@ pub(crate) fn kernels_at(level: Level, dtype: DType) -> Kernels {
     let integer = match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => crate::level::avx512::kernels(dtype),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => crate::level::avx2::kernels(dtype),
         _ => portable::kernels(dtype),
     };
     integer.unwrap_or_else(|| float::kernels(level, dtype))

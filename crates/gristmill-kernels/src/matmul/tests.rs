@@ -284,6 +284,36 @@ fn joined_products_are_those_of_each_alone() {
 }
 
 #[test]
+fn the_largest_codes_do_not_saturate() {
+    let team = Team::new(1);
+    for (dtype, scale, minimum) in [
+        (DType::Q4_0, Some(0), None),
+        (DType::Q4_1, Some(0), Some(2)),
+        (DType::Q5_0, Some(0), None),
+        (DType::Q5_1, Some(0), Some(2)),
+        (DType::Q8_0, Some(0), None),
+    ] {
+        for (low, sign) in [(0x00, 1.0), (0x00, -1.0), (0xff, 1.0), (0xff, -1.0), (0x80, 1.0), (0x7f, -1.0)] {
+            let mut block = vec![low; dtype.block_bytes()];
+            for at in [scale, minimum].into_iter().flatten() {
+                block[at..at + 2].copy_from_slice(&half::f16::ONE.to_le_bytes());
+            }
+            let weight = matrix(dtype, [33, 32], block.repeat(33));
+            let mut row = [0.0; 32];
+            weight.row_f32(0, &mut row);
+            // With one scale of one everywhere, all arithmetic is exact.
+            let expected = row.iter().sum::<f32>() * 127.0 * sign;
+            for &level in Level::available() {
+                for n_tokens in [1, 2] {
+                    let y = product(level, &team, &weight, &[127.0 * sign; 64][..32 * n_tokens], None);
+                    assert!(y.iter().all(|&y| y == expected), "{dtype} {level:?}: {}, not {expected}", y[0]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn hostile_weights_give_numbers_or_nan_and_nothing_worse() {
     let team = Team::new(2);
     let x = Random(7).floats(3 * 512);
