@@ -21,6 +21,7 @@ use gristmill_tensor::{
     ByteSource, Bytes, Checkpoint, Endian, Error, Limits, MemorySource, OpenContext, Result,
     check_range,
 };
+use zip::read::ZipFile;
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
@@ -71,6 +72,44 @@ struct Member {
     n_bytes: u64,
 }
 
+impl Member {
+    /// Checks what the directory says about a member.
+    fn locate(
+        position: usize,
+        name: &str,
+        entry: &ZipFile<'_, Reader>,
+        source: &dyn ByteSource,
+    ) -> Result<Member> {
+        let file = source.name();
+        let deflated = match (entry.encrypted(), entry.compression()) {
+            (false, CompressionMethod::Stored) => false,
+            (false, CompressionMethod::Deflated) => true,
+            (encrypted, method) => {
+                let how =
+                    if encrypted { "encrypted".into() } else { format!("packed by {method}") };
+                let what =
+                    format!("member {name} is {how}; save the checkpoint again with torch.save");
+                return Err(Error::unsupported(file, FORMAT, what));
+            }
+        };
+        let start = entry.data_start().expect("the local header was read with the entry");
+        let (packed, n_bytes) = (entry.compressed_size(), entry.size());
+        let Some(end) = start.checked_add(packed).filter(|&end| end <= source.len()) else {
+            let what = format!("member {name} reaches past the end of the file");
+            return Err(Error::malformed(file, FORMAT, start, what));
+        };
+        if deflated {
+            let limit = packed.saturating_mul(MAX_GROWTH).saturating_add(SLACK).min(MAX_INFLATED);
+            Limits::check(&file, &format!("the unpacked size of member {name}"), limit, n_bytes)?;
+        } else if packed != n_bytes {
+            let what =
+                format!("member {name} claims {n_bytes} bytes but takes {packed} in the file");
+            return Err(Error::malformed(file, FORMAT, start, what));
+        }
+        Ok(Member { position, range: start..end, deflated, n_bytes })
+    }
+}
+
 /// A zip archive whose directory has been read and found sound.
 pub(crate) struct Archive {
     source: Arc<dyn ByteSource>,
@@ -109,40 +148,9 @@ impl Archive {
             if entry.is_dir() {
                 continue;
             }
-            let deflated = match (entry.encrypted(), entry.compression()) {
-                (false, CompressionMethod::Stored) => false,
-                (false, CompressionMethod::Deflated) => true,
-                (encrypted, method) => {
-                    let how =
-                        if encrypted { "encrypted".into() } else { format!("packed by {method}") };
-                    let what = format!(
-                        "member {name} is {how}; save the checkpoint again with torch.save"
-                    );
-                    return Err(Error::unsupported(source.name(), FORMAT, what));
-                }
-            };
-            let start = entry.data_start().expect("reading a member finds its data");
-            let (packed, n_bytes) = (entry.compressed_size(), entry.size());
-            let range = match start.checked_add(packed) {
-                Some(end) if end <= source.len() => start..end,
-                _ => {
-                    return Err(malformed(format!(
-                        "member {name} reaches past the end of the file"
-                    )));
-                }
-            };
-            if deflated {
-                let limit =
-                    packed.saturating_mul(MAX_GROWTH).saturating_add(SLACK).min(MAX_INFLATED);
-                let what = format!("the unpacked size of member {name}");
-                Limits::check(&source.name(), &what, limit, n_bytes)?;
-            } else if packed != n_bytes {
-                let what =
-                    format!("member {name} claims {n_bytes} bytes but takes {packed} in the file");
-                return Err(malformed(what));
-            }
+            let member = Member::locate(position, &name, &entry, &*source)?;
             names.push(name.clone());
-            members.insert(name, Member { position, range, deflated, n_bytes });
+            members.insert(name, member);
         }
         Ok(Archive { source, zip, names, members, inflated: Arc::default() })
     }

@@ -47,7 +47,7 @@ impl TorchCheckpoint {
         for (storage, source) in state.storages.iter().zip(&storages) {
             if storage.n_bytes() != Some(source.len()) {
                 return Err(malformed(format!(
-                    "storage {:?} has {} bytes but should have {} elements of {}; the file is damaged",
+                    "storage {:?} has {} bytes but should have {} elements of {} bytes; the file is damaged",
                     storage.key,
                     source.len(),
                     storage.numel,

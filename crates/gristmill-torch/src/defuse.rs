@@ -14,7 +14,7 @@
 //! ```
 //!
 //! The safety argument: the values are first collected as [`Node`]s, which can express nothing but scalars,
-//! sequences, dictionaries and the tuples above, and then written by [`emit`](crate::emit), which knows fifteen
+//! sequences, dictionaries and the tuples above, and then written by [`emit`](crate::emit), which knows eighteen
 //! opcodes, none of which can name, call, or refer back. Nothing that a file says can change that.
 //!
 //! The opcodes handled are those that occur in PyTorch's files of any pickle protocol; all others are refused,

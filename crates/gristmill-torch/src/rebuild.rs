@@ -22,7 +22,7 @@ use crate::{FORMAT, names, storage};
 /// Keys of a root dictionary under which training programs keep the weights, the likeliest first.
 const WRAPPERS: &[&str] = &["state_dict", "model_state_dict", "model", "module"];
 
-/// The longest chain of calls around a tensor: type around parameter around tensor, and one to spare.
+/// The longest chain of calls: a type around a parameter around a tensor, and one to spare.
 const MAX_CALLS: usize = 4;
 
 /// A tensor: a view of a storage.
@@ -65,20 +65,30 @@ pub(crate) fn rebuild(root: &Plain, file: &str, limits: &Limits) -> Result<State
     Ok(StateDict { storages: rebuilder.storages, tensors: rebuilder.tensors })
 }
 
-/// The entries of the dictionary that a training program wrapped, or the root's own.
+/// The entries of the dictionary that a training program wrapped, or the root's own. A root that holds tensors itself
+/// is no wrapper.
 fn unwrapped(entries: &[(Plain, Plain)]) -> &[(Plain, Plain)] {
-    if entries.iter().any(|(_, value)| matches!(value, Plain::Call(..)) && is_tensor(value)) {
+    if entries.iter().any(|(_, value)| is_tensor(value)) {
         return entries;
     }
     let under = |wrapper: &&str| {
         entries.iter().find_map(|(key, value)| match (key, value) {
-            (Plain::Text(key), Plain::Dict(inner)) if key == wrapper && !inner.is_empty() => {
+            (Plain::Text(key), Plain::Dict(inner)) if key == wrapper && holds_tensors(value) => {
                 Some(inner.as_slice())
             }
             _ => None,
         })
     };
     WRAPPERS.iter().find_map(under).unwrap_or(entries)
+}
+
+/// Whether there is a tensor anywhere in `value`.
+fn holds_tensors(value: &Plain) -> bool {
+    match value {
+        Plain::Dict(entries) => entries.iter().any(|(_, value)| holds_tensors(value)),
+        Plain::Seq(items) => items.iter().any(holds_tensors),
+        value => is_tensor(value),
+    }
 }
 
 /// Whether a call makes a tensor of some sort.
@@ -169,30 +179,12 @@ impl Rebuilder<'_> {
 
     /// Undoes calls until one makes a view.
     fn view(&mut self, value: &Plain, name: String, calls_left: usize) -> Result<View> {
-        let bad = |what: &str| format!("tensor {name}: {what}");
-        let (callable, args) = match value {
-            Plain::Call(callable, args) if calls_left > 0 => (&**callable, args.as_slice()),
-            _ => return Err(self.malformed(bad("is not made by one of torch's rebuild functions"))),
-        };
-        let Plain::Global(callable) = callable else {
-            return Err(self.malformed(bad("is made by a function without a name")));
-        };
-        let below = calls_left.saturating_sub(1);
-        match (callable.as_str(), args) {
-            (
-                "torch._utils._rebuild_parameter"
-                | "torch._utils._rebuild_parameter_with_state"
-                | "torch.nn.parameter.Parameter",
-                [inner, ..],
-            ) => self.view(inner, name, below),
-            (
-                "torch._tensor._rebuild_from_type_v2",
-                [Plain::Global(function), _, Plain::Seq(args), ..],
-            ) => {
-                // The arguments are moved into a call of their own; they are few and small.
-                self.call(function, args, name, below)
-            }
-            (callable, args) => self.call(callable, args, name, below),
+        match value {
+            Plain::Call(callable, args) => match &**callable {
+                Plain::Global(callable) => self.call(callable, args, name, calls_left),
+                _ => Err(self.malformed(format!("tensor {name} is made by something unnamed"))),
+            },
+            _ => Err(self.malformed(format!("tensor {name} is {}", describe(value)))),
         }
     }
 
@@ -203,11 +195,20 @@ impl Rebuilder<'_> {
         name: String,
         calls_left: usize,
     ) -> Result<View> {
+        let Some(below) = calls_left.checked_sub(1) else {
+            return Err(self.malformed(format!("tensor {name} is wrapped too often")));
+        };
         match (callable, args) {
             (
-                "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state",
+                "torch._utils._rebuild_parameter"
+                | "torch._utils._rebuild_parameter_with_state"
+                | "torch.nn.parameter.Parameter",
                 [inner, ..],
-            ) => self.view(inner, name, calls_left),
+            ) => self.view(inner, name, below),
+            (
+                "torch._tensor._rebuild_from_type_v2",
+                [Plain::Global(function), _, Plain::Seq(args), ..],
+            ) => self.call(function, args, name, below),
             (
                 "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2",
                 [Plain::Storage(id), offset, size, stride, ..],

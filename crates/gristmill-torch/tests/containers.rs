@@ -206,7 +206,8 @@ fn deflated_members_are_inflated() {
 fn wrappers_are_taken_off_and_nested_dictionaries_joined_by_dots() {
     let a = || vector("FloatStorage", 6);
     let list = [b"](".as_slice(), &a(), b"N", &a(), b"e"].concat();
-    let cases: [(Vec<u8>, &[&str]); 7] = [
+    let cases: [(Vec<u8>, &[&str]); 8] = [
+        (dict(&[("model", dict(&[("n", int(1))])), ("ema", dict(&[("y", a())]))]), &["ema.y"]),
         (dict(&[("x", a()), ("model", dict(&[("y", a())]))]), &["x", "model.y"]),
         (dict(&[("epoch", int(3)), ("state_dict", state_dict(&[("y", a())]))]), &["y"]),
         (dict(&[("optimizer", dict(&[("z", a())])), ("model", dict(&[("y", a())]))]), &["y"]),
