@@ -117,8 +117,11 @@ fn attend_pages<E: Element>(
 
     // Partial results by tile and then by part.
     let partial_len = tile_tokens * group * Partial::row_len(shape);
-    scratch.clear();
-    scratch.resize(n_tiles * n_parts * partial_len, 0.0);
+    let scratch_len = n_tiles * n_parts * partial_len;
+    if scratch.len() < scratch_len {
+        scratch.resize(scratch_len, 0.0);
+    }
+    let scratch = &mut scratch[..scratch_len];
     team.for_each_chunk_mut(scratch, partial_len, &|task, state| {
         let (tile, part) = (task / n_parts, task % n_parts);
         let token = tile / shape.n_head_kv * tile_tokens;
@@ -142,7 +145,7 @@ fn attend_pages<E: Element>(
             dispatch(Merge { tiles, tile_len, partial_len, shape })
         });
     }
-    let tiles = &scratch[..];
+    let tiles = &*scratch;
     for_rows(team, out, width, &|first_token, out| {
         dispatch(Finish {
             tiles,

@@ -18,9 +18,13 @@ fn linux_cores() -> Option<usize> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
     let siblings = |cpu: usize| {
-        fs::read_to_string(format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")).ok()
+        fs::read_to_string(format!(
+            "/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
+        ))
+        .ok()
     };
-    let cores: HashSet<String> = parse_list(allowed)?.into_iter().map(siblings).collect::<Option<_>>()?;
+    let cores: HashSet<String> =
+        parse_list(allowed)?.into_iter().map(siblings).collect::<Option<_>>()?;
     Some(cores.len())
 }
 

@@ -67,7 +67,9 @@ pub enum Error {
         limit: usize,
     },
     /// The machine has no memory for the cache of keys and values.
-    #[error("there is no memory for the keys and values of {n_tokens} tokens; use a shorter context")]
+    #[error(
+        "there is no memory for the keys and values of {n_tokens} tokens; use a shorter context"
+    )]
     OutOfMemory {
         /// Tokens to be cached.
         n_tokens: usize,

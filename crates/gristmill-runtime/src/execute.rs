@@ -3,7 +3,9 @@
 use std::mem;
 
 use gristmill_graph::{Attention, Gelu, NodeId, Op, Program, RopeStyle};
-use gristmill_kernels::{self as kernels, Activations, KvCache, Product, RopePairs, RopeTable, Team};
+use gristmill_kernels::{
+    self as kernels, Activations, KvCache, Product, RopePairs, RopeTable, Team,
+};
 
 use crate::TokenId;
 use crate::model::Model;
@@ -74,10 +76,8 @@ impl Run<'_> {
         match step {
             Step::Node(node) => self.node(*node),
             Step::Linears(nodes) => self.linears(nodes),
-            Step::SiluMul { silu, product } => {
-                let [gate, up] = [0, 1].map(|i| step.inputs(self.program)[i]);
-                debug_assert_eq!(self.program.nodes[*silu].inputs, [gate]);
-                self.combine(gate, up, *product, kernels::silu_mul);
+            Step::SiluMul { gate, up, product } => {
+                self.combine(*gate, *up, *product, kernels::silu_mul)
             }
         }
     }
@@ -99,7 +99,11 @@ impl Run<'_> {
                     kernels::for_rows(team, out, table.n_in(), &|row, out| {
                         for (i, out) in out.chunks_exact_mut(table.n_in()).enumerate() {
                             let token = first + row + i;
-                            let place = if of_tokens { batch.tokens[token] as usize } else { batch.first + token };
+                            let place = if of_tokens {
+                                batch.tokens[token] as usize
+                            } else {
+                                batch.first + token
+                            };
                             table.row_f32(place, out);
                         }
                     });
@@ -118,7 +122,9 @@ impl Run<'_> {
                 self.make(id, |x, out| {
                     kernels::for_rows(team, out, width, &|row, out| {
                         let x = x[row * from..].chunks_exact(from);
-                        out.chunks_exact_mut(width).zip(x).for_each(|(out, x)| out.copy_from_slice(&x[*start..][..width]));
+                        out.chunks_exact_mut(width)
+                            .zip(x)
+                            .for_each(|(out, x)| out.copy_from_slice(&x[*start..][..width]));
                     });
                 });
             }
@@ -131,7 +137,9 @@ impl Run<'_> {
                 let first = self.batch.tokens.len() - self.n_rows(id);
                 let which = self.plan.rope_of[id].expect("every rotary embedding has a table");
                 let table = mem::take(&mut self.memory.rope_tables[which]);
-                self.change(id, |x| kernels::rope(team, x, n_heads, head_dim, pairs, &table, first));
+                self.change(id, |x| {
+                    kernels::rope(team, x, n_heads, head_dim, pairs, &table, first)
+                });
                 self.memory.rope_tables[which] = table;
             }
             Op::Clamp { limit } => self.change(id, |x| kernels::clamp(team, x, *limit)),
@@ -163,7 +171,8 @@ impl Run<'_> {
         let (n_rows, slot) = (self.n_rows(id), self.plan.place(id).slot);
         let mut value = mem::take(&mut self.memory.slots[slot]);
         let input = self.program.nodes[id].inputs[0];
-        let operand = if self.plan.places[input].is_some() { self.rows(input, n_rows) } else { &[] };
+        let operand =
+            if self.plan.places[input].is_some() { self.rows(input, n_rows) } else { &[] };
         f(operand, value.rows_mut(n_rows, self.program.width(id)));
         self.memory.slots[slot] = value;
     }
@@ -246,7 +255,8 @@ impl Run<'_> {
     /// Keeps the keys and values of the batch, and attends from the rows that are wanted.
     fn attend(&mut self, id: NodeId, attention: &Attention, layer: usize) {
         let [q, k, v] = [0, 1, 2].map(|i| self.program.nodes[id].inputs[i]);
-        let (n_tokens, n_rows, first) = (self.batch.tokens.len(), self.n_rows(id), self.batch.first);
+        let (n_tokens, n_rows, first) =
+            (self.batch.tokens.len(), self.n_rows(id), self.batch.first);
         let mut caches = mem::take(&mut self.memory.caches);
         let cache = &mut caches[layer];
         cache.write(self.team, first, self.rows(k, n_tokens), self.rows(v, n_tokens));
@@ -262,7 +272,15 @@ impl Run<'_> {
             let slot = self.plan.place(id).slot;
             let mut value = mem::take(&mut self.memory.slots[slot]);
             let out = value.rows_mut(n_rows, self.program.width(id));
-            kernels::attend(team, &attention, cache, first, self.rows(q, n_rows), out, &mut scratch);
+            kernels::attend(
+                team,
+                &attention,
+                cache,
+                first,
+                self.rows(q, n_rows),
+                out,
+                &mut scratch,
+            );
             self.memory.slots[slot] = value;
             self.memory.attention_scratch = scratch;
         }

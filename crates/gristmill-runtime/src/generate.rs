@@ -19,9 +19,19 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn generate<'s, S: Sampler + ?Sized>(&'s mut self, sampler: &'s mut S, prompt: &[TokenId]) -> Generate<'s, S> {
+    pub fn generate<'s, S: Sampler + ?Sized>(
+        &'s mut self,
+        sampler: &'s mut S,
+        prompt: &[TokenId],
+    ) -> Generate<'s, S> {
         prompt.iter().for_each(|&token| sampler.accept(token));
-        Generate { session: self, sampler, pending: prompt.to_vec(), stop: Vec::new(), ended: false }
+        Generate {
+            session: self,
+            sampler,
+            pending: prompt.to_vec(),
+            stop: Vec::new(),
+            ended: false,
+        }
     }
 }
 

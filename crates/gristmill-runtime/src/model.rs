@@ -104,7 +104,9 @@ impl Model {
     pub(crate) fn matrix(&self, id: WeightId) -> &Matrix {
         match &self.weights[id] {
             Weight::Matrix(matrix) => matrix,
-            Weight::Vector(_) => unreachable!("the graph takes only weights of two dimensions as matrices"),
+            Weight::Vector(_) => {
+                unreachable!("the graph takes only weights of two dimensions as matrices")
+            }
         }
     }
 
@@ -112,21 +114,31 @@ impl Model {
     pub(crate) fn vector(&self, id: WeightId) -> &[f32] {
         match &self.weights[id] {
             Weight::Vector(vector) => vector,
-            Weight::Matrix(_) => unreachable!("the graph takes only weights of one dimension as vectors"),
+            Weight::Matrix(_) => {
+                unreachable!("the graph takes only weights of one dimension as vectors")
+            }
         }
     }
 }
 
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Model({} layers, {} tokens, {} bytes)", self.n_layer(), self.n_vocab(), self.weight_bytes)
+        write!(
+            f,
+            "Model({} layers, {} tokens, {} bytes)",
+            self.n_layer(),
+            self.n_vocab(),
+            self.weight_bytes
+        )
     }
 }
 
 /// The rows of the smallest table in which values of the operation `ids` are looked up.
 fn table_rows(program: &Program, ids: &Op) -> Option<usize> {
     let lookups = program.nodes.iter().filter_map(|node| match &node.op {
-        Op::Embed { weight } if program.nodes[node.inputs[0]].op == *ids => Some(program.weights[*weight].shape[0]),
+        Op::Embed { weight } if program.nodes[node.inputs[0]].op == *ids => {
+            Some(program.weights[*weight].shape[0])
+        }
         _ => None,
     });
     lookups.min()

@@ -34,13 +34,8 @@ pub(crate) enum Step {
     Node(NodeId),
     /// Products of one value.
     Linears(Vec<NodeId>),
-    /// `silu(a) * b`, the operation of node `product` with that of `silu` inside.
-    SiluMul {
-        /// The node whose operation is [`Op::Silu`].
-        silu: NodeId,
-        /// The node whose operation is [`Op::Mul`].
-        product: NodeId,
-    },
+    /// `product = silu(gate) * up`, two operations at once.
+    SiluMul { gate: NodeId, up: NodeId, product: NodeId },
 }
 
 /// A value's rows and place; nothing for values that are not needed, and ids.
@@ -83,7 +78,9 @@ impl Plan {
         let mut ropes: Vec<Rope> = Vec::new();
         let rope_of = program.nodes.iter().map(|node| {
             let Op::Rope(rope) = &node.op else { return None };
-            let known = ropes.iter().position(|known| known.inv_freq == rope.inv_freq && known.scale == rope.scale);
+            let known = ropes
+                .iter()
+                .position(|known| known.inv_freq == rope.inv_freq && known.scale == rope.scale);
             Some(known.unwrap_or_else(|| {
                 ropes.push(rope.clone());
                 ropes.len() - 1
@@ -130,7 +127,8 @@ fn layers(program: &Program) -> Result<Vec<Layer>> {
             let what = "its place in the cache is not the next one";
             return Err(Error::Program { node: id, op: node.op.name(), what });
         }
-        let slopes = attention.alibi_max.map_or(Vec::new(), |max| alibi_slopes(attention.n_head, max));
+        let slopes =
+            attention.alibi_max.map_or(Vec::new(), |max| alibi_slopes(attention.n_head, max));
         layers.push(Layer { attention, slopes });
     }
     Ok(layers)
@@ -174,17 +172,25 @@ fn steps(program: &Program, rows: &[Option<Rows>], users: &[Vec<NodeId>]) -> Vec
         match node.op {
             Op::Tokens | Op::Positions => {}
             Op::Linear { .. } => {
-                let is_sibling = |&&user: &&NodeId| matches!(nodes[user].op, Op::Linear { .. }) && rows[user] == rows[id];
-                let siblings: Vec<NodeId> = users[node.inputs[0]].iter().filter(is_sibling).copied().collect();
+                let is_sibling = |&&user: &&NodeId| {
+                    matches!(nodes[user].op, Op::Linear { .. }) && rows[user] == rows[id]
+                };
+                let siblings: Vec<NodeId> =
+                    users[node.inputs[0]].iter().filter(is_sibling).copied().collect();
                 siblings.iter().for_each(|&sibling| done[sibling] = true);
                 steps.push(Step::Linears(siblings));
             }
             // Done inside the step of its only user.
             Op::Silu if silu_user(program, users, id).is_some() => {}
             Op::Mul => {
-                let silu = node.inputs.iter().find(|&&input| silu_user(program, users, input) == Some(id));
-                steps.push(match silu {
-                    Some(&silu) => Step::SiluMul { silu, product: id },
+                let [a, b] = [node.inputs[0], node.inputs[1]];
+                let drawn_in = |input: NodeId| silu_user(program, users, input) == Some(id);
+                let silu_and_up =
+                    if drawn_in(a) { Some((a, b)) } else { drawn_in(b).then_some((b, a)) };
+                steps.push(match silu_and_up {
+                    Some((silu, up)) => {
+                        Step::SiluMul { gate: nodes[silu].inputs[0], up, product: id }
+                    }
                     None => Step::Node(id),
                 });
             }
@@ -201,7 +207,8 @@ fn silu_user(program: &Program, users: &[Vec<NodeId>], id: NodeId) -> Option<Nod
         [user] if is_silu && program.nodes[user].op == Op::Mul => {
             let other = program.nodes[user].inputs.iter().find(|&&input| input != id)?;
             // Of two the first is drawn in.
-            let both = *other < id && program.nodes[*other].op == Op::Silu && users[*other] == [user];
+            let both =
+                *other < id && program.nodes[*other].op == Op::Silu && users[*other] == [user];
             (!both).then_some(user)
         }
         _ => None,
@@ -214,11 +221,7 @@ impl Step {
         match self {
             Step::Node(id) => program.nodes[*id].inputs.clone(),
             Step::Linears(ids) => program.nodes[ids[0]].inputs.clone(),
-            Step::SiluMul { silu, product } => {
-                let gate = program.nodes[*silu].inputs[0];
-                let up = program.nodes[*product].inputs.iter().find(|&&input| input != *silu);
-                vec![gate, *up.expect("a drawn-in silu is one operand of two")]
-            }
+            Step::SiluMul { gate, up, .. } => vec![*gate, *up],
         }
     }
 
@@ -267,7 +270,8 @@ fn places(program: &Program, rows: &[Option<Rows>], steps: &[Step]) -> (Vec<Opti
         let inputs = step.inputs(program);
         let is_once = |input: NodeId| inputs.iter().filter(|&&other| other == input).count() == 1;
         for output in step.outputs() {
-            let (width, needed) = (program.width(output), rows[output].expect("steps are of needed nodes"));
+            let (width, needed) =
+                (program.width(output), rows[output].expect("steps are of needed nodes"));
             let replaced = inputs[..step.n_replaceable(program)].iter().copied().find(|&input| {
                 let same_rows = places[input].is_some_and(|place| place.rows == needed);
                 last_read[input] == i && is_once(input) && same_rows
@@ -284,7 +288,8 @@ fn places(program: &Program, rows: &[Option<Rows>], steps: &[Step]) -> (Vec<Opti
             };
             places[output] = Some(Place { rows: needed, slot });
         }
-        let taken: Vec<SlotId> = step.outputs().iter().filter_map(|&id| Some(places[id]?.slot)).collect();
+        let taken: Vec<SlotId> =
+            step.outputs().iter().filter_map(|&id| Some(places[id]?.slot)).collect();
         for (j, &input) in inputs.iter().enumerate() {
             let first_mention = !inputs[..j].contains(&input);
             if let Some(place) = places[input]

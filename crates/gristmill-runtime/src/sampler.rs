@@ -113,7 +113,14 @@ impl Chain {
     pub fn new(options: SamplerOptions) -> Chain {
         let seed = options.seed.unwrap_or_else(rng::random_seed);
         let penalties = Penalties::new(&options);
-        Chain { penalties, rng: Rng::new(seed), seed, penalized: Vec::new(), candidates: Vec::new(), options }
+        Chain {
+            penalties,
+            rng: Rng::new(seed),
+            seed,
+            penalized: Vec::new(),
+            candidates: Vec::new(),
+            options,
+        }
     }
 
     /// The seed in use, with which a run can be repeated.
@@ -165,9 +172,13 @@ mod tests {
     }
 
     fn assert_shares(options: SamplerOptions, logits: &[f32], expected: &[f64]) {
-        for (i, (share, expected)) in shares(options, logits).into_iter().zip(expected).enumerate() {
+        for (i, (share, expected)) in shares(options, logits).into_iter().zip(expected).enumerate()
+        {
             let deviation = (expected * (1.0 - expected) / 40_000.0).sqrt();
-            assert!((share - expected).abs() <= 4.0 * deviation, "token {i}: {share} instead of {expected}");
+            assert!(
+                (share - expected).abs() <= 4.0 * deviation,
+                "token {i}: {share} instead of {expected}"
+            );
         }
     }
 
@@ -224,7 +235,8 @@ mod tests {
 
     #[test]
     fn repeated_tokens_lose() {
-        let options = SamplerOptions { temp: 0.0, repeat_penalty: 2.0, repeat_last_n: 2, ..NEUTRAL };
+        let options =
+            SamplerOptions { temp: 0.0, repeat_penalty: 2.0, repeat_last_n: 2, ..NEUTRAL };
         let mut chain = Chain::new(options);
         let logits = [3.0, 2.0, -1.0, 1.8];
         let mut written = Vec::new();

@@ -26,7 +26,12 @@ impl Default for SessionOptions {
     /// 2048 tokens, batches of 512, a thread for each physical core available to the process, keys and values in
     /// half precision.
     fn default() -> SessionOptions {
-        SessionOptions { n_ctx: 2048, n_batch: 512, n_threads: physical_cores(), cache: CacheType::F16 }
+        SessionOptions {
+            n_ctx: 2048,
+            n_batch: 512,
+            n_threads: physical_cores(),
+            cache: CacheType::F16,
+        }
     }
 }
 
@@ -84,7 +89,10 @@ impl Session {
             let of_layer = KvCache::bytes_for(layer.n_head_kv, layer.head_dim, cache, n_ctx);
             let total = of_layer.and_then(|of_layer| bytes.checked_add(of_layer));
             let Some(total) = total.filter(|&total| isize::try_from(total).is_ok()) else {
-                return Err(too_long("its keys and values take more bytes than", isize::MAX as usize));
+                return Err(too_long(
+                    "its keys and values take more bytes than",
+                    isize::MAX as usize,
+                ));
             };
             bytes = total;
             caches.push(KvCache::new(layer.n_head_kv, layer.head_dim, cache));
@@ -152,7 +160,11 @@ impl Session {
     ///
     /// # Errors
     /// As [`feed`](Self::feed).
-    pub fn feed_all(&mut self, tokens: &[TokenId], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
+    pub fn feed_all(
+        &mut self,
+        tokens: &[TokenId],
+        each: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
         let started = self.begin(tokens)?;
         let n_batch = self.n_batch.min((MAX_LOGITS / self.model.n_vocab().max(1)).max(1));
         for (i, piece) in tokens.chunks(n_batch).enumerate() {

@@ -5,7 +5,9 @@ mod support;
 use std::sync::Arc;
 
 use gristmill_graph::{Attention, Graph};
-use gristmill_runtime::{CacheType, Chain, Error, Model, Sampler, SamplerOptions, Session, SessionOptions};
+use gristmill_runtime::{
+    CacheType, Chain, Error, Model, Sampler, SamplerOptions, Session, SessionOptions,
+};
 use gristmill_tensor::{DType, Metadata, TensorInfo};
 use gristmill_testkit::MemoryCheckpoint;
 use gristmill_testkit::compare::assert_close;
@@ -20,7 +22,7 @@ fn all_logits(session: &mut Session, tokens: &[u32]) -> Vec<f32> {
         next += logits.len() / N_VOCAB;
         all.extend_from_slice(logits);
     };
-    session.feed_all(tokens, &mut each).unwrap();
+    session.feed_all(tokens, &mut each).expect("tokens that fit");
     assert_eq!(all.len(), tokens.len() * N_VOCAB);
     all
 }
@@ -71,7 +73,9 @@ fn batch_sizes_do_not_matter() {
     for kind in KINDS {
         let model = model(kind);
         let tokens = tokens(200);
-        let open = |n_batch| session(&model, |options| (options.n_batch, options.cache) = (n_batch, CacheType::F32));
+        let open = |n_batch| {
+            session(&model, |options| (options.n_batch, options.cache) = (n_batch, CacheType::F32))
+        };
         let expected = open(512).feed(&tokens).unwrap().to_vec();
         for n_batch in [0, 1, 2, 7, 64, 199] {
             let mut session = open(n_batch);
@@ -129,7 +133,10 @@ fn what_cannot_be_fed_leaves_the_session_as_it_was() {
     assert!(session.logits().is_none());
     let before = session.feed(&[1, 2, 3]).unwrap().to_vec();
     assert!(matches!(session.feed(&[]), Err(Error::NoTokens)));
-    assert!(matches!(session.feed(&[1, N_VOCAB as u32]), Err(Error::TokenOutOfRange { id: 61, n_vocab: 61 })));
+    assert!(matches!(
+        session.feed(&[1, N_VOCAB as u32]),
+        Err(Error::TokenOutOfRange { id: 61, n_vocab: 61 })
+    ));
     let full = session.feed(&[0; 8]);
     assert!(matches!(full, Err(Error::ContextFull { n_ctx: 10, n_past: 3, n_tokens: 8 })));
     assert!(session.feed_all(&[0; 8], &mut |_, _| unreachable!("nothing is fed")).is_err());
@@ -142,7 +149,11 @@ fn what_cannot_be_fed_leaves_the_session_as_it_was() {
 #[test]
 fn absurd_contexts_are_refused_before_memory_is_taken() {
     let open = |kind, n_ctx| {
-        Session::new(model(kind), SessionOptions { n_ctx, n_threads: 1, ..SessionOptions::default() }).map(|_| ())
+        Session::new(
+            model(kind),
+            SessionOptions { n_ctx, n_threads: 1, ..SessionOptions::default() },
+        )
+        .map(|_| ())
     };
     for n_ctx in [1 << 25, usize::MAX] {
         assert!(matches!(open(Kind::Llama, n_ctx), Err(Error::ContextTooLong { .. })), "{n_ctx}");
@@ -173,7 +184,10 @@ fn weights_must_be_the_programs() {
         }
         true
     });
-    assert!(turned.contains("blk.1.ffn_up.weight has shape [24, 40] where the program says [40, 24]"), "{turned}");
+    assert!(
+        turned.contains("blk.1.ffn_up.weight has shape [24, 40] where the program says [40, 24]"),
+        "{turned}"
+    );
 }
 
 #[test]
@@ -205,7 +219,8 @@ fn generating_is_feeding_and_sampling_in_turn() {
 
     let mut session = session(&model, |_| ());
     let mut sampler = Chain::new(options());
-    let text: Vec<u32> = session.generate(&mut sampler, &prompt).take(12).collect::<Result<_, _>>().unwrap();
+    let text: Vec<u32> =
+        session.generate(&mut sampler, &prompt).take(12).collect::<Result<_, _>>().unwrap();
     assert_eq!(text, expected);
     // The last token was not fed.
     assert_eq!(session.n_past(), 20 + 11);
@@ -225,27 +240,40 @@ fn generating_ends_at_a_stop_token_or_with_the_context() {
     let stop = *text.iter().find(|&&token| token != text[0]).unwrap_or(&text[0]);
     let until = text.iter().position(|&token| token == stop).unwrap();
     let mut short = session(&model, |_| ());
-    let stopped: Vec<u32> =
-        short.generate(&mut greedy(), &tokens(20)).until(&[stop]).collect::<Result<_, _>>().unwrap();
+    let stopped: Vec<u32> = short
+        .generate(&mut greedy(), &tokens(20))
+        .until(&[stop])
+        .collect::<Result<_, _>>()
+        .unwrap();
     assert_eq!(stopped, text[..until]);
 
     // Without a prompt it goes on from where the session is, if it is anywhere.
     let again: Vec<u32> =
         short.generate(&mut greedy(), &[]).take(1).collect::<Result<_, _>>().unwrap();
     assert_eq!(again, [stop]);
-    assert!(matches!(session(&model, |_| ()).generate(&mut greedy(), &[]).next(), Some(Err(Error::NoTokens))));
+    assert!(matches!(
+        session(&model, |_| ()).generate(&mut greedy(), &[]).next(),
+        Some(Err(Error::NoTokens))
+    ));
 }
 
 #[test]
 fn a_model_whose_logits_come_straight_from_attention_runs() {
     // No row-wise operation behind attention, and the same value as query, key and value.
-    let bytes: Vec<u8> = (0..40u16).flat_map(|i| (f32::from(i * 7 % 11) / 8.0 - 0.6).to_le_bytes()).collect();
+    let bytes: Vec<u8> =
+        (0..40u16).flat_map(|i| (f32::from(i * 7 % 11) / 8.0 - 0.6).to_le_bytes()).collect();
     let info = TensorInfo::new("token_embd.weight", DType::F32, [10, 4]);
     let weights = MemoryCheckpoint::new("test", Metadata::new("test"), [(info, bytes)]);
     let graph = Graph::new([("token_embd.weight".to_string(), vec![10, 4])]);
     let x = graph.tokens().embed("token_embd");
-    let attention =
-        Attention { n_head: 1, n_head_kv: 1, head_dim: 4, scale: 1.0, alibi_max: None, window: None };
+    let attention = Attention {
+        n_head: 1,
+        n_head_kv: 1,
+        head_dim: 4,
+        scale: 1.0,
+        alibi_max: None,
+        window: None,
+    };
     let y = x.attend(x, x, attention);
     // Values with themselves, and one that is read again later.
     let logits = (y + y * y + x).id();

@@ -47,6 +47,9 @@ pub(crate) fn quantize_inline(x: &[f32], groups: &mut [Group]) {
                         *code = nearest(value * inverse);
                         sum += i32::from(*code);
                     }
+                    if half == 0 {
+                        group.init_first[b] = -128 * sum;
+                    }
                 }
             }
             group.d[b] = d;

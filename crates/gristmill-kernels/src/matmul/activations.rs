@@ -25,6 +25,8 @@ pub(crate) struct Group {
     /// -128 times the sum of the block's codes: corrects products with weights that were stored plus 128, to make
     /// them unsigned.
     pub init: [i32; GROUP],
+    /// The same for the first sixteen codes of the block, for weights with two scales per block.
+    pub init_first: [i32; GROUP],
     /// The sum of the block's values, `d * Σ code`: what the minimum of a weight block is multiplied by.
     pub dsum: [f32; GROUP],
 }
@@ -34,6 +36,7 @@ impl Group {
         codes: [[[[0; 16]; 4]; 2]; 4],
         d: [0.0; GROUP],
         init: [0; GROUP],
+        init_first: [0; GROUP],
         dsum: [0.0; GROUP],
     };
 }

@@ -199,6 +199,7 @@ fn activations_are_quantized_the_same_at_every_level() {
             for (found, expected) in quantize(level).iter().zip(&expected) {
                 assert_eq!(found.codes, expected.codes, "{level:?}");
                 assert_eq!(found.init, expected.init, "{level:?}");
+                assert_eq!(found.init_first, expected.init_first, "{level:?}");
                 assert_eq!(found.d.map(f32::to_bits), expected.d.map(f32::to_bits), "{level:?}");
                 assert_eq!(
                     found.dsum.map(f32::is_nan),
@@ -293,7 +294,9 @@ fn the_largest_codes_do_not_saturate() {
         (DType::Q5_1, Some(0), Some(2)),
         (DType::Q8_0, Some(0), None),
     ] {
-        for (low, sign) in [(0x00, 1.0), (0x00, -1.0), (0xff, 1.0), (0xff, -1.0), (0x80, 1.0), (0x7f, -1.0)] {
+        for (low, sign) in
+            [(0x00, 1.0), (0x00, -1.0), (0xff, 1.0), (0xff, -1.0), (0x80, 1.0), (0x7f, -1.0)]
+        {
             let mut block = vec![low; dtype.block_bytes()];
             for at in [scale, minimum].into_iter().flatten() {
                 block[at..at + 2].copy_from_slice(&half::f16::ONE.to_le_bytes());
@@ -305,8 +308,13 @@ fn the_largest_codes_do_not_saturate() {
             let expected = row.iter().sum::<f32>() * 127.0 * sign;
             for &level in Level::available() {
                 for n_tokens in [1, 2] {
-                    let y = product(level, &team, &weight, &[127.0 * sign; 64][..32 * n_tokens], None);
-                    assert!(y.iter().all(|&y| y == expected), "{dtype} {level:?}: {}, not {expected}", y[0]);
+                    let y =
+                        product(level, &team, &weight, &[127.0 * sign; 64][..32 * n_tokens], None);
+                    assert!(
+                        y.iter().all(|&y| y == expected),
+                        "{dtype} {level:?}: {}, not {expected}",
+                        y[0]
+                    );
                 }
             }
         }

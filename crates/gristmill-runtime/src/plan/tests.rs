@@ -14,12 +14,20 @@ fn program() -> Program {
         ("ffn_down.weight", vec![8, 12]),
     ];
     let graph = Graph::new(weights.map(|(name, shape)| (name.to_string(), shape)));
-    let attention =
-        Attention { n_head: 2, n_head_kv: 2, head_dim: 4, scale: 0.5, alibi_max: None, window: None };
-    let rope = Rope { style: RopeStyle::Halves, head_dim: 4, inv_freq: [1.0, 0.1].into(), scale: 1.0 };
+    let attention = Attention {
+        n_head: 2,
+        n_head_kv: 2,
+        head_dim: 4,
+        scale: 0.5,
+        alibi_max: None,
+        window: None,
+    };
+    let rope =
+        Rope { style: RopeStyle::Halves, head_dim: 4, inv_freq: [1.0, 0.1].into(), scale: 1.0 };
     let x = graph.tokens().embed("token_embd");
     let h = x.rms_norm("attn_norm", 1e-5);
-    let (q, k, v) = (h.linear("attn_q").rope(&rope), h.linear("attn_k").rope(&rope), h.linear("attn_v"));
+    let (q, k, v) =
+        (h.linear("attn_q").rope(&rope), h.linear("attn_k").rope(&rope), h.linear("attn_v"));
     let x = x + q.attend(k, v, attention);
     let x = x + (x.linear("ffn_gate").silu() * x.linear("ffn_up")).linear("ffn_down");
     let logits = x.linear("token_embd").id();

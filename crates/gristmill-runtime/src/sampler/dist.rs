@@ -21,9 +21,12 @@ mod tests {
 
     #[test]
     fn each_candidate_owns_its_share_of_the_line() {
-        let candidates: Vec<Candidate> =
-            [(7, 0.5f32), (3, 0.3), (9, 0.2)].map(|(id, p)| Candidate { id, logit: p.ln() }).to_vec();
-        for (uniform, id) in [(0.0, 7), (0.49, 7), (0.51, 3), (0.79, 3), (0.81, 9), (0.999_999_999, 9), (1.0, 9)] {
+        let candidates: Vec<Candidate> = [(7, 0.5f32), (3, 0.3), (9, 0.2)]
+            .map(|(id, p)| Candidate { id, logit: p.ln() })
+            .to_vec();
+        for (uniform, id) in
+            [(0.0, 7), (0.49, 7), (0.51, 3), (0.79, 3), (0.81, 9), (0.999_999_999, 9), (1.0, 9)]
+        {
             assert_eq!(choose(&candidates, uniform), id, "{uniform}");
         }
         assert_eq!(choose(&[], 0.5), 0);

@@ -17,8 +17,11 @@ mod tests {
 
     #[test]
     fn keeps_what_is_near_the_likeliest_and_at_least_that() {
-        let all: Vec<Candidate> =
-            [0.5f32, 0.26, 0.124, 0.116].iter().zip(0..).map(|(p, id)| Candidate { id, logit: p.ln() }).collect();
+        let all: Vec<Candidate> = [0.5f32, 0.26, 0.124, 0.116]
+            .iter()
+            .zip(0..)
+            .map(|(p, id)| Candidate { id, logit: p.ln() })
+            .collect();
         for (p, n) in [(0.0, 4), (0.2, 4), (0.24, 3), (0.5, 2), (0.9, 1), (2.0, 1)] {
             let mut candidates = all.clone();
             cut(&mut candidates, p);

@@ -18,8 +18,9 @@ pub(super) struct Penalties {
 
 impl Penalties {
     pub(super) fn new(options: &SamplerOptions) -> Penalties {
-        let changes_nothing =
-            options.repeat_penalty == 1.0 && options.presence_penalty == 0.0 && options.frequency_penalty == 0.0;
+        let changes_nothing = options.repeat_penalty == 1.0
+            && options.presence_penalty == 0.0
+            && options.frequency_penalty == 0.0;
         Penalties {
             repeat: options.repeat_penalty,
             presence: options.presence_penalty,

@@ -48,7 +48,10 @@ mod tests {
     #[test]
     fn the_sequence_is_the_published_one() {
         let mut rng = Rng([1, 2, 3, 4]);
-        assert_eq!([(); 4].map(|()| rng.bits()), [41943041, 58720359, 3588806011781223, 3591011842654386]);
+        assert_eq!(
+            [(); 4].map(|()| rng.bits()),
+            [41943041, 58720359, 3588806011781223, 3591011842654386]
+        );
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub(super) fn keep(logits: &[f32], k: usize, candidates: &mut Vec<Candidate>) {
     let mut threshold: Option<f32> = None;
     for (run, logits) in logits.chunks(RUN).enumerate() {
         if let Some(threshold) = threshold
-            && logits.iter().fold(f32::NEG_INFINITY, |largest, &logit| largest.max(logit)) <= threshold
+            && logits.iter().fold(f32::NEG_INFINITY, |largest, &logit| largest.max(logit))
+                <= threshold
         {
             continue;
         }
@@ -68,7 +69,8 @@ mod tests {
                 for k in [0, 1, 2, 40, 200, n] {
                     let mut candidates = Vec::new();
                     keep(&logits, k, &mut candidates);
-                    let ids: Vec<TokenId> = candidates.iter().map(|candidate| candidate.id).collect();
+                    let ids: Vec<TokenId> =
+                        candidates.iter().map(|candidate| candidate.id).collect();
                     assert_eq!(ids, reference(&logits, k), "{k} of {n}");
                 }
             }

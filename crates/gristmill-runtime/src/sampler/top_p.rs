@@ -22,8 +22,11 @@ mod tests {
 
     #[test]
     fn keeps_what_reaches_the_probability_and_at_least_one() {
-        let all: Vec<Candidate> =
-            [0.5f32, 0.25, 0.125, 0.125].iter().zip(0..).map(|(p, id)| Candidate { id, logit: p.ln() }).collect();
+        let all: Vec<Candidate> = [0.5f32, 0.25, 0.125, 0.125]
+            .iter()
+            .zip(0..)
+            .map(|(p, id)| Candidate { id, logit: p.ln() })
+            .collect();
         for (p, n) in [(-1.0, 1), (0.0, 1), (0.49, 1), (0.51, 2), (0.76, 3), (0.9, 4), (1.0, 4)] {
             let mut candidates = all.clone();
             cut(&mut candidates, p);

@@ -29,7 +29,8 @@ pub(crate) const KINDS: [Kind; 4] = [Kind::Llama, Kind::GptJ, Kind::Mpt, Kind::G
 
 /// The weights of such a model.
 pub(crate) fn weights(kind: Kind) -> MemoryCheckpoint {
-    let mut shapes: Vec<(String, Vec<usize>)> = vec![("token_embd.weight".into(), vec![N_VOCAB, N_EMBD])];
+    let mut shapes: Vec<(String, Vec<usize>)> =
+        vec![("token_embd.weight".into(), vec![N_VOCAB, N_EMBD])];
     let mut add = |name: String, shape: &[usize], bias: bool| {
         shapes.push((format!("{name}.weight"), shape.to_vec()));
         if bias {
@@ -76,7 +77,9 @@ pub(crate) fn weights(kind: Kind) -> MemoryCheckpoint {
         .map(|(name, shape)| {
             let n = shape.iter().product();
             let values = match shape[..] {
-                [_] if name.ends_with("norm.weight") => rng.normals(n, 0.1).iter().map(|x| x + 1.0).collect(),
+                [_] if name.ends_with("norm.weight") => {
+                    rng.normals(n, 0.1).iter().map(|x| x + 1.0).collect()
+                }
                 [_] => rng.normals(n, 0.1),
                 _ => rng.normals(n, 0.35),
             };
@@ -90,7 +93,8 @@ pub(crate) fn weights(kind: Kind) -> MemoryCheckpoint {
 /// The forward pass of such a model.
 pub(crate) fn program(kind: Kind, checkpoint: &MemoryCheckpoint) -> Program {
     use gristmill_tensor::Checkpoint;
-    let shapes = checkpoint.tensors().iter().map(|info| (info.name.clone(), info.shape.dims().to_vec()));
+    let shapes =
+        checkpoint.tensors().iter().map(|info| (info.name.clone(), info.shape.dims().to_vec()));
     let graph = Graph::new(shapes);
     let mut x = graph.tokens().embed("token_embd");
     if kind == Kind::Gpt2 {
@@ -99,15 +103,25 @@ pub(crate) fn program(kind: Kind, checkpoint: &MemoryCheckpoint) -> Program {
     for il in 0..N_LAYER {
         x = block(kind, x, il);
     }
-    let x = if kind == Kind::Llama { x.rms_norm("output_norm", 1e-5) } else { x.layer_norm("output_norm", 1e-5) };
+    let x = if kind == Kind::Llama {
+        x.rms_norm("output_norm", 1e-5)
+    } else {
+        x.layer_norm("output_norm", 1e-5)
+    };
     let logits = x.linear(if kind == Kind::Mpt { "token_embd" } else { "output" }).id();
     graph.finish(logits).expect("a right graph")
 }
 
 fn block<'g>(kind: Kind, x: Var<'g>, il: usize) -> Var<'g> {
     let blk = |part: &str| format!("blk.{il}.{part}");
-    let attention =
-        Attention { n_head: 3, n_head_kv: 3, head_dim: 8, scale: 0.35, alibi_max: None, window: None };
+    let attention = Attention {
+        n_head: 3,
+        n_head_kv: 3,
+        head_dim: 8,
+        scale: 0.35,
+        alibi_max: None,
+        window: None,
+    };
     match kind {
         Kind::Llama => {
             let rope = Rope {
@@ -120,13 +134,19 @@ fn block<'g>(kind: Kind, x: Var<'g>, il: usize) -> Var<'g> {
             let h = x.rms_norm(&blk("attn_norm"), 1e-5);
             let q = h.linear(&blk("attn_q")).rope(&rope);
             let k = h.linear(&blk("attn_k")).rope(&rope);
-            let x = x + q.attend(k, h.linear(&blk("attn_v")), attention).linear(&blk("attn_output"));
+            let x =
+                x + q.attend(k, h.linear(&blk("attn_v")), attention).linear(&blk("attn_output"));
             let h = x.rms_norm(&blk("ffn_norm"), 1e-5);
-            x + (h.linear(&blk("ffn_gate")).silu() * h.linear(&blk("ffn_up"))).linear(&blk("ffn_down"))
+            x + (h.linear(&blk("ffn_gate")).silu() * h.linear(&blk("ffn_up")))
+                .linear(&blk("ffn_down"))
         }
         Kind::GptJ => {
-            let rope =
-                Rope { style: RopeStyle::Halves, head_dim: 8, inv_freq: [1.0, 0.1].into(), scale: 1.0 };
+            let rope = Rope {
+                style: RopeStyle::Halves,
+                head_dim: 8,
+                inv_freq: [1.0, 0.1].into(),
+                scale: 1.0,
+            };
             let h = x.layer_norm(&blk("attn_norm"), 1e-5);
             let q = h.linear(&blk("attn_q")).rope(&rope);
             let k = h.linear(&blk("attn_k")).rope(&rope);
@@ -162,8 +182,12 @@ pub(crate) fn tokens(n: usize) -> Vec<u32> {
 
 /// A session of 400 tokens in batches of 64 with two threads, or as `change` has it.
 pub(crate) fn session(model: &Arc<Model>, change: impl FnOnce(&mut SessionOptions)) -> Session {
-    let mut options =
-        SessionOptions { n_ctx: N_POSITIONS, n_batch: 64, n_threads: 2, ..SessionOptions::default() };
+    let mut options = SessionOptions {
+        n_ctx: N_POSITIONS,
+        n_batch: 64,
+        n_threads: 2,
+        ..SessionOptions::default()
+    };
     change(&mut options);
     Session::new(Arc::clone(model), options).expect("an ordinary session")
 }

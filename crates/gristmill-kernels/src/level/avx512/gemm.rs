@@ -15,58 +15,79 @@ use std::thread::LocalKey;
 
 use super::gemv::prefetch;
 use super::transpose::transpose;
-use super::unpack::{minima, scales, split, stored, with_high};
+use super::unpack::{Stored, nibbles};
 use crate::Tile;
 use crate::level::Level;
 use crate::matmul::activations::{Activations, GROUP, Group};
 use crate::matmul::gemm::TileKernel;
 use crate::matmul::kernels::Rows;
-use crate::matmul::layout::Layout;
 
-/// 32 rows of one block, unpacked and transposed.
+/// 32 rows of one block, unpacked and transposed, with `H` scales for each.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(crate) struct Block {
+pub(crate) struct Block<const H: usize> {
     codes: [[__m512i; 2]; 8],
-    d: [__m512; 2],
-    m: [__m512; 2],
+    d: [[__m512; 2]; H],
+    m: [[__m512; 2]; H],
 }
 
-impl Block {
+impl<const H: usize> Block<H> {
     // SAFETY: all bits zero are integers and floats.
-    const ZERO: Block = unsafe { std::mem::zeroed() };
+    const ZERO: Block<H> = unsafe { std::mem::zeroed() };
 }
 
-/// The kernel for layout `L`.
-pub(crate) struct Int8<L>(PhantomData<L>);
+/// Memory for panels, one per thread and size of block.
+pub(crate) trait Scratch: Sized + 'static {
+    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>>;
+}
 
-impl<L: Layout> TileKernel for Int8<L> {
-    type Block = Block;
+macro_rules! scratch {
+    ($($h:literal)*) => { $(
+        impl Scratch for Block<$h> {
+            fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>> {
+                thread_local! { static PANEL: RefCell<Vec<Block<$h>>> = const { RefCell::new(Vec::new()) } }
+                &PANEL
+            }
+        }
+    )* };
+}
+
+scratch! { 1 2 }
+
+/// The kernel for weights stored as `S`.
+pub(crate) struct Int8<S, const H: usize>(PhantomData<S>);
+
+impl<S: Stored<H>, const H: usize> TileKernel for Int8<S, H>
+where
+    Block<H>: Scratch,
+{
+    type Block = Block<H>;
     const ROWS: usize = 32;
     const TOKENS: usize = 6;
     const STEP: usize = 32;
     const SLICE: usize = 2 * GROUP;
-    const ZERO: Block = Block::ZERO;
+    const ZERO: Block<H> = Block::ZERO;
 
-    fn scratch() -> &'static LocalKey<RefCell<Vec<Block>>> {
-        thread_local! { static PANEL: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) } }
-        &PANEL
+    fn scratch() -> &'static LocalKey<RefCell<Vec<Block<H>>>> {
+        Block::<H>::scratch()
     }
 
-    fn pack(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Block]) {
+    fn pack(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Block<H>]) {
         assert!(Level::Avx512.is_available() && rows.n_rows() > 0);
         // SAFETY: the CPU has been asked.
-        unsafe { pack::<L>(rows, steps, panel) }
+        unsafe { pack::<S, H>(rows, steps, panel) }
     }
 
-    fn tile(panel: &[Block], x: &Activations, steps: Range<usize>, y: &mut Tile<'_, f32>) {
+    fn tile(panel: &[Block<H>], x: &Activations, steps: Range<usize>, y: &mut Tile<'_, f32>) {
         assert!(Level::Avx512.is_available());
         macro_rules! tile_of {
             ($($n:literal)*) => {
-                match y.rows().len() {
+                match (y.rows().len(), S::HAS_MIN) {
                     // SAFETY: the CPU has been asked.
-                    $($n => unsafe { tile::<L, $n>(panel, x, steps, y) },)*
-                    n => unreachable!("{n} tokens are more than a tile has"),
+                    $(($n, false) => unsafe { tile::<H, $n, false>(panel, x, steps, y) },
+                    // SAFETY: as above.
+                    ($n, true) => unsafe { tile::<H, $n, true>(panel, x, steps, y) },)*
+                    (n, _) => unreachable!("{n} tokens are more than a tile has"),
                 }
             };
         }
@@ -75,9 +96,13 @@ impl<L: Layout> TileKernel for Int8<L> {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn pack<L: Layout>(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Block]) {
+fn pack<S: Stored<H>, const H: usize>(
+    rows: &Rows<'_>,
+    steps: Range<usize>,
+    panel: &mut [Block<H>],
+) {
     let last = rows.n_rows() - 1;
-    let slice = steps.start * L::BYTES..steps.end * L::BYTES;
+    let slice = steps.start * S::QUAD_BYTES / 4..steps.end * S::QUAD_BYTES / 4;
     // What is packed next: the following slice of each row, or the first slice of the row a panel further on.
     let next =
         if slice.end < rows.row_bytes { slice.len() } else { 32 * rows.row_bytes - slice.start };
@@ -86,13 +111,13 @@ fn pack<L: Layout>(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Block]) {
         let sixteen: [&[u8]; 16] =
             std::array::from_fn(|i| &rows.row(last.min(16 * half + i))[slice.clone()]);
         for (g, blocks) in panel.chunks_mut(GROUP).enumerate() {
-            let start = g * GROUP * L::BYTES;
-            let group = sixteen.map(|row| &row[start..][..blocks.len() * L::BYTES]);
+            let start = g * 4 * S::QUAD_BYTES;
+            let group = sixteen.map(|row| &row[start..][..blocks.len() * S::QUAD_BYTES / 4]);
             group.iter().for_each(|row| prefetch(row, next));
             if blocks.len() == GROUP {
-                pack_group::<L, true>(group, half, blocks);
+                pack_group::<S, H, true>(group, half, blocks);
             } else {
-                pack_group::<L, false>(group, half, blocks);
+                pack_group::<S, H, false>(group, half, blocks);
             }
         }
     }
@@ -100,57 +125,112 @@ fn pack<L: Layout>(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Block]) {
 
 /// Unpacks up to sixteen blocks of sixteen rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn pack_group<L: Layout, const FULL: bool>(rows: [&[u8]; 16], half: usize, panel: &mut [Block]) {
-    let zero = if L::MIN.is_some() { 0 } else { 1 << L::ZERO_LOG2 };
-    let offset = _mm512_set1_epi8((128 - zero) as u8 as i8);
-    // Plain nibbles are transposed before they are split, at half the price.
-    let split_last = L::BITS == 4 && L::HIGH.is_none();
+fn pack_group<S: Stored<H>, const H: usize, const FULL: bool>(
+    rows: [&[u8]; 16],
+    half: usize,
+    panel: &mut [Block<H>],
+) {
     for (q, blocks) in panel.chunks_mut(4).enumerate() {
-        for part in 0..2 {
-            if split_last && part == 1 {
-                continue;
-            }
-            let mut codes = [_mm512_setzero_si512(); 16];
-            for i in 0..16 {
-                codes[i] = stored::<L, FULL>(rows[i], q, part);
-                if !split_last {
-                    codes[i] = with_high::<L, FULL>(split::<L>(codes[i], part), rows[i], q, part);
-                }
-            }
-            let columns = transpose(codes);
-            for (b, block) in blocks.iter_mut().enumerate() {
-                for j in 0..4 {
-                    let column = columns[4 * b + j];
-                    if split_last {
-                        block.codes[j][half] = _mm512_add_epi8(split::<L>(column, 0), offset);
-                        block.codes[4 + j][half] = _mm512_add_epi8(split::<L>(column, 1), offset);
-                    } else {
-                        block.codes[4 * part + j][half] = _mm512_add_epi8(column, offset);
-                    }
-                }
-            }
+        if S::NIBBLES {
+            pack_nibbles::<S, H, FULL>(rows, q, half, blocks);
+        } else {
+            pack_codes::<S, H, FULL>(rows, q, half, blocks);
         }
     }
-    let mut numbers = [_mm512_setzero_si512(); 16];
+    let mut numbers = [[_mm512_setzero_si512(); 16]; H];
     for i in 0..16 {
-        numbers[i] = _mm512_castps_si512(scales::<L, FULL>(rows[i]));
-    }
-    for (block, d) in panel.iter_mut().zip(transpose(numbers)) {
-        block.d[half] = _mm512_castsi512_ps(d);
-    }
-    if L::MIN.is_some() {
-        for i in 0..16 {
-            numbers[i] = _mm512_castps_si512(minima::<L, FULL>(rows[i]));
+        // SAFETY: this function has the instructions.
+        let scales = unsafe { S::scales::<FULL>(rows[i]) };
+        for h in 0..H {
+            numbers[h][i] = _mm512_castps_si512(scales[h]);
         }
-        for (block, m) in panel.iter_mut().zip(transpose(numbers)) {
-            block.m[half] = _mm512_castsi512_ps(m);
+    }
+    for h in 0..H {
+        for (block, d) in panel.iter_mut().zip(transpose(numbers[h])) {
+            block.d[h][half] = _mm512_castsi512_ps(d);
+        }
+    }
+    if S::HAS_MIN {
+        for i in 0..16 {
+            // SAFETY: this function has the instructions.
+            let minima = unsafe { S::minima::<FULL>(rows[i]) };
+            for h in 0..H {
+                numbers[h][i] = _mm512_castps_si512(minima[h]);
+            }
+        }
+        for h in 0..H {
+            for (block, m) in panel.iter_mut().zip(transpose(numbers[h])) {
+                block.m[h][half] = _mm512_castsi512_ps(m);
+            }
+        }
+    }
+}
+
+/// What is added to codes so that all types are unsigned around 128.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn offset<S: Stored<H>, const H: usize>() -> __m512i {
+    let zero = if S::HAS_MIN { 0 } else { 1 << S::ZERO_LOG2 };
+    _mm512_set1_epi8((128 - zero) as u8 as i8)
+}
+
+/// Unpacks four blocks of sixteen rows of plain nibbles, which are transposed before they are split.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn pack_nibbles<S: Stored<H>, const H: usize, const FULL: bool>(
+    rows: [&[u8]; 16],
+    q: usize,
+    half: usize,
+    blocks: &mut [Block<H>],
+) {
+    let mut bytes = [_mm512_setzero_si512(); 16];
+    for i in 0..16 {
+        // SAFETY: this function has the instructions.
+        bytes[i] = unsafe { S::bytes::<FULL>(rows[i], q) };
+    }
+    let columns = transpose(bytes);
+    for lane in 0..4 {
+        for j in 0..4 {
+            let codes = nibbles(columns[4 * lane + j]);
+            for nibble in 0..2 {
+                let (b, part) = S::place(lane, nibble);
+                if let Some(block) = blocks.get_mut(b) {
+                    block.codes[4 * part + j][half] =
+                        _mm512_add_epi8(codes[nibble], offset::<S, H>());
+                }
+            }
+        }
+    }
+}
+
+/// Unpacks four blocks of sixteen rows of other codes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn pack_codes<S: Stored<H>, const H: usize, const FULL: bool>(
+    rows: [&[u8]; 16],
+    q: usize,
+    half: usize,
+    blocks: &mut [Block<H>],
+) {
+    for part in 0..2 {
+        let mut codes = [_mm512_setzero_si512(); 16];
+        for i in 0..16 {
+            // SAFETY: this function has the instructions.
+            codes[i] = unsafe { S::quad::<FULL>(rows[i], q) }[part];
+        }
+        let columns = transpose(codes);
+        for (b, block) in blocks.iter_mut().enumerate() {
+            for j in 0..4 {
+                block.codes[4 * part + j][half] =
+                    _mm512_add_epi8(columns[4 * b + j], offset::<S, H>());
+            }
         }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn tile<L: Layout, const N: usize>(
-    panel: &[Block],
+fn tile<const H: usize, const N: usize, const MIN: bool>(
+    panel: &[Block<H>],
     x: &Activations,
     steps: Range<usize>,
     y: &mut Tile<'_, f32>,
@@ -168,28 +248,32 @@ fn tile<L: Layout, const N: usize>(
         }
         for (q, blocks) in blocks.chunks(4).enumerate() {
             for (i, block) in blocks.iter().enumerate() {
-                add_block::<L, N>(block, group, q, i, &mut sums);
+                for h in 0..H {
+                    add_block::<H, N, MIN>(block, group, q, i, h, &mut sums);
+                }
             }
         }
     }
     write(sums, steps.start == 0, y);
 }
 
+/// Adds the products of one block, or of its half `h` if halves have their own scales.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn add_block<L: Layout, const N: usize>(
-    block: &Block,
+fn add_block<const H: usize, const N: usize, const MIN: bool>(
+    block: &Block<H>,
     x: [&Group; N],
     q: usize,
     i: usize,
+    h: usize,
     sums: &mut [[__m512; 2]; N],
 ) {
     let b = 4 * q + i;
     let mut products = [[_mm512_setzero_si512(); 2]; N];
     for n in 0..N {
-        products[n] = [_mm512_set1_epi32(x[n].init[b]); 2];
+        products[n] = [_mm512_set1_epi32(init::<H>(x[n], b, h)); 2];
     }
-    for j in 0..8 {
+    for j in h * 4..(h + 2 / H) * 4 {
         let codes = block.codes[j];
         for n in 0..N {
             let four = x[n].codes[q][j / 4][i].as_chunks::<4>().0[j % 4];
@@ -201,14 +285,29 @@ fn add_block<L: Layout, const N: usize>(
     }
     for n in 0..N {
         for half in 0..2 {
-            let scale = _mm512_mul_ps(block.d[half], _mm512_set1_ps(x[n].d[b]));
+            let scale = _mm512_mul_ps(block.d[h][half], _mm512_set1_ps(x[n].d[b]));
             sums[n][half] =
                 _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[n][half]), scale, sums[n][half]);
-            if L::MIN.is_some() {
+            if MIN {
+                let total = if H == 1 {
+                    x[n].dsum[b]
+                } else {
+                    x[n].d[b] * (init::<H>(x[n], b, h) as f32 / -128.0)
+                };
                 sums[n][half] =
-                    _mm512_fmadd_ps(block.m[half], _mm512_set1_ps(x[n].dsum[b]), sums[n][half]);
+                    _mm512_fmadd_ps(block.m[h][half], _mm512_set1_ps(total), sums[n][half]);
             }
         }
+    }
+}
+
+/// -128 times the sum of the activations of a block, or of its first or last half.
+#[inline]
+fn init<const H: usize>(x: &Group, b: usize, h: usize) -> i32 {
+    match (H, h) {
+        (1, _) => x.init[b],
+        (_, 0) => x.init_first[b],
+        _ => x.init[b] - x.init_first[b],
     }
 }
 

@@ -7,10 +7,9 @@
 
 use std::arch::x86_64::*;
 
-use super::unpack::{minima, quad, scales};
+use super::unpack::Stored;
 use crate::matmul::activations::{GROUP, Group};
 use crate::matmul::kernels::Rows;
-use crate::matmul::layout::Layout;
 
 /// How far ahead of use weights are asked for. Compute between the loads shortens the window in which the CPU looks
 /// ahead by itself.
@@ -18,19 +17,18 @@ pub(super) const PREFETCH: usize = 6144;
 
 /// One product per row.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn gemv<L: Layout>(rows: &Rows<'_>, x: &[Group], y: &mut [f32]) {
-    let group_bytes = GROUP * L::BYTES;
+pub(super) fn gemv<S: Stored<H>, const H: usize>(rows: &Rows<'_>, x: &[Group], y: &mut [f32]) {
     for (row, y) in rows.iter().zip(y) {
         let mut sum = _mm512_setzero_ps();
-        let groups = row.chunks_exact(group_bytes);
+        let groups = row.chunks_exact(4 * S::QUAD_BYTES);
         let rest = groups.remainder();
         for (weights, x) in groups.zip(x) {
             prefetch(weights, PREFETCH);
-            sum = add_group::<L, true>(weights, x, sum);
+            sum = add_group::<S, H, true>(weights, x, sum);
         }
         if let (false, Some(x)) = (rest.is_empty(), x.last()) {
             prefetch(rest, PREFETCH);
-            sum = add_group::<L, false>(rest, x, sum);
+            sum = add_group::<S, H, false>(rest, x, sum);
         }
         *y = _mm512_reduce_add_ps(sum);
     }
@@ -39,28 +37,61 @@ pub(super) fn gemv<L: Layout>(rows: &Rows<'_>, x: &[Group], y: &mut [f32]) {
 /// Adds the products of (up to) sixteen blocks to the sixteen sums.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn add_group<L: Layout, const FULL: bool>(weights: &[u8], x: &Group, sum: __m512) -> __m512 {
-    let mut partial = [_mm512_setzero_si512(); 4];
+fn add_group<S: Stored<H>, const H: usize, const FULL: bool>(
+    weights: &[u8],
+    x: &Group,
+    sum: __m512,
+) -> __m512 {
+    let mut partial = [[_mm512_setzero_si512(); 4]; H];
     for q in 0..4 {
-        if FULL || q * 4 * L::BYTES < weights.len() {
-            let codes = quad::<L, FULL>(weights, q);
+        if FULL || q * S::QUAD_BYTES < weights.len() {
+            // SAFETY: this function has the instructions.
+            let codes = unsafe { S::quad::<FULL>(weights, q) };
             for half in 0..2 {
-                partial[q] = _mm512_dpbusd_epi32(partial[q], codes[half], line(&x.codes[q][half]));
+                let sums = &mut partial[half * (H - 1)][q];
+                *sums = _mm512_dpbusd_epi32(*sums, codes[half], line(&x.codes[q][half]));
             }
         }
     }
-    let mut products = block_sums(partial);
-    if L::MIN.is_none() {
-        // `init` is -128 times the sum of the activations; the weights' zero is a smaller power of two.
-        let init = _mm512_sra_epi32(lanes(&x.init), _mm_cvtsi32_si128(7 - L::ZERO_LOG2 as i32));
-        products = _mm512_add_epi32(products, init);
+    // SAFETY: as above.
+    let scales = unsafe { S::scales::<FULL>(weights) };
+    // SAFETY: as above.
+    let minima = unsafe { S::minima::<FULL>(weights) };
+    let mut sum = sum;
+    for h in 0..H {
+        let mut products = block_sums(partial[h]);
+        let init = init::<H>(x, h);
+        if !S::HAS_MIN {
+            // `init` is -128 times the sum of the activations; the weights' zero is a smaller power of two.
+            let init = _mm512_sra_epi32(init, _mm_cvtsi32_si128(7 - S::ZERO_LOG2 as i32));
+            products = _mm512_add_epi32(products, init);
+        }
+        let scale = _mm512_mul_ps(scales[h], floats(&x.d));
+        sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, sum);
+        if S::HAS_MIN {
+            let total = if H == 1 { floats(&x.dsum) } else { dsum(init, floats(&x.d)) };
+            sum = _mm512_fmadd_ps(minima[h], total, sum);
+        }
     }
-    let scale = _mm512_mul_ps(scales::<L, FULL>(weights), floats(&x.d));
-    let sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, sum);
-    if L::MIN.is_none() {
-        return sum;
+    sum
+}
+
+/// -128 times the sums of the activations: of whole blocks, or of their first or last halves.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn init<const H: usize>(x: &Group, h: usize) -> __m512i {
+    match (H, h) {
+        (1, _) => lanes(&x.init),
+        (_, 0) => lanes(&x.init_first),
+        _ => _mm512_sub_epi32(lanes(&x.init), lanes(&x.init_first)),
     }
-    _mm512_fmadd_ps(minima::<L, FULL>(weights), floats(&x.dsum), sum)
+}
+
+/// The sums of the activations' values, exactly as `d` times the sum of the codes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn dsum(init: __m512i, d: __m512) -> __m512 {
+    _mm512_mul_ps(d, _mm512_mul_ps(_mm512_cvtepi32_ps(init), _mm512_set1_ps(-1.0 / 128.0)))
 }
 
 /// The sums of the four dwords of each 128-bit lane: lane `i` of register `q` goes to dword `4 q + i`.

@@ -40,19 +40,31 @@ fn quantize_group(x: &[f32]) -> Group {
         }
     }
     let ones = _mm512_set1_epi8(1);
-    for q in 0..4 {
-        for part in 0..2 {
-            partial[q] = _mm512_dpbusd_epi32(partial[q], ones, line(&group.codes[q][part]));
+    let mut sums = [_mm512_setzero_si512(); 2];
+    for part in 0..2 {
+        for q in 0..4 {
+            let codes = line(&group.codes[q][part]);
+            partial[q] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, codes);
         }
+        sums[part] = block_sums(partial);
     }
-    let sums = block_sums(partial);
-    let init = _mm512_slli_epi32::<7>(_mm512_sub_epi32(_mm512_setzero_si512(), sums));
+    let init = times_minus_128(sums[0]);
+    // SAFETY: sixteen integers are there.
+    unsafe { _mm512_storeu_si512(group.init_first.as_mut_ptr().cast(), init) };
+    let sums = _mm512_add_epi32(sums[0], sums[1]);
+    let init = times_minus_128(sums);
     // SAFETY: sixteen integers are there.
     unsafe { _mm512_storeu_si512(group.init.as_mut_ptr().cast(), init) };
     let dsum = _mm512_mul_ps(floats(&group.d), _mm512_cvtepi32_ps(sums));
     // SAFETY: sixteen floats are there.
     unsafe { _mm512_storeu_ps(group.dsum.as_mut_ptr(), dsum) };
     group
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn times_minus_128(x: __m512i) -> __m512i {
+    _mm512_slli_epi32::<7>(_mm512_sub_epi32(_mm512_setzero_si512(), x))
 }
 
 #[inline]

@@ -1,4 +1,4 @@
-//! From stored blocks to registers of codes and scales, for every [`Layout`].
+//! From stored blocks to registers of codes and scales: the interface, and every [`Layout`].
 //!
 //! Four blocks (a quad, 72 to 136 bytes) are covered by two overlapping 64-byte loads; one two-register byte permute
 //! gathers the codes of all four, another word permute the scales. The index tables follow from the layout when the
@@ -6,8 +6,42 @@
 #![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
 
 use crate::matmul::layout::Layout;
+
+/// How sixteen stored blocks of 32 weights become registers. Each block has `H` scales, for 32 or sixteen weights.
+///
+/// The bytes of a group may hold fewer than sixteen blocks, unless `FULL`; codes and scales of the others are zero or
+/// anything finite, and zero.
+///
+/// # Safety
+/// Of all methods: the CPU has the instructions of this level.
+pub(crate) trait Stored<const H: usize>: 'static {
+    /// Bytes of four blocks.
+    const QUAD_BYTES: usize;
+    /// Whether a weight is `d code + m`, not `d (code - zero)`.
+    const HAS_MIN: bool;
+    /// The logarithm of the zero.
+    const ZERO_LOG2: u32;
+    /// Whether codes are nibbles of [`bytes`](Self::bytes) and no more.
+    const NIBBLES: bool;
+
+    /// The codes of quad `quad`: the first sixteen of each block, and the last sixteen of each.
+    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2];
+
+    /// Of nibbles: the bytes they are in, sixteen in each 128-bit lane.
+    unsafe fn bytes<const FULL: bool>(group: &[u8], quad: usize) -> __m512i;
+
+    /// Of nibbles: the block and the half of it that the low or high nibbles of a lane are.
+    fn place(lane: usize, nibble: usize) -> (usize, usize);
+
+    /// The scales of the blocks: of all their weights, or of their first and their last sixteen.
+    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; H];
+
+    /// The minima, if there are any.
+    unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; H];
+}
 
 /// 64 bytes in one cache line.
 #[repr(align(64))]
@@ -88,49 +122,88 @@ fn table(line: &Line) -> __m512i {
     load::<true>(&line.0, 0)
 }
 
-/// The code bytes of four blocks as they are stored; of 8-bit codes those of half `half`, minus their sign.
+/// The types that the layout table describes.
+pub(crate) struct Plain<L>(PhantomData<L>);
+
+impl<L: Layout> Stored<1> for Plain<L> {
+    const QUAD_BYTES: usize = 4 * L::BYTES;
+    const HAS_MIN: bool = L::MIN.is_some();
+    const ZERO_LOG2: u32 = L::ZERO_LOG2;
+    const NIBBLES: bool = L::BITS == 4 && L::HIGH.is_none();
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+        let first = gather::<L, FULL>(group, quad, 0);
+        if L::BITS == 8 {
+            let top = _mm512_set1_epi8(i8::MIN);
+            let last = gather::<L, FULL>(group, quad, 1);
+            return [_mm512_xor_si512(first, top), _mm512_xor_si512(last, top)];
+        }
+        let [low, high] = nibbles(first);
+        if L::HIGH.is_none() {
+            return [low, high];
+        }
+        [with_fifth::<L, FULL>(low, group, quad, 0), with_fifth::<L, FULL>(high, group, quad, 1)]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn bytes<const FULL: bool>(group: &[u8], quad: usize) -> __m512i {
+        gather::<L, FULL>(group, quad, 0)
+    }
+
+    fn place(lane: usize, nibble: usize) -> (usize, usize) {
+        (lane, nibble)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
+        [sixteen::<L, FULL>(group, &const { scale_table::<L>(L::SCALE) })]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
+        let table =
+            &const { scale_table::<L>(if let Some(min) = L::MIN { min } else { L::SCALE }) };
+        [sixteen::<L, FULL>(group, table)]
+    }
+}
+
+/// The low and the high nibble of each byte.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn stored<L: Layout, const FULL: bool>(
-    bytes: &[u8],
-    quad: usize,
-    half: usize,
-) -> __m512i {
+pub(super) fn nibbles(bytes: __m512i) -> [__m512i; 2] {
+    let mask = _mm512_set1_epi8(0x0f);
+    [_mm512_and_si512(bytes, mask), _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), mask)]
+}
+
+/// The code bytes of four blocks; of 8-bit codes those of half `half`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn gather<L: Layout, const FULL: bool>(group: &[u8], quad: usize, half: usize) -> __m512i {
     let start = quad * 4 * L::BYTES;
-    let half = if L::BITS == 8 { half } else { 0 };
     let (a, b) = windows::<L>(half);
-    let (a, b) = (load::<FULL>(bytes, start + a), load::<FULL>(bytes, start + b));
+    let (a, b) = (load::<FULL>(group, start + a), load::<FULL>(group, start + b));
     let order =
         if half == 0 { &const { code_table::<L>(0) } } else { &const { code_table::<L>(1) } };
     _mm512_permutex2var_epi8(a, table(order), b)
 }
 
-/// The codes of one half, without fifth bits, from what [`stored`] gives.
+/// The codes of half `half` of four blocks, with their fifth bits.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn split<L: Layout>(stored: __m512i, half: usize) -> __m512i {
-    if L::BITS == 8 {
-        return _mm512_xor_si512(stored, _mm512_set1_epi8(i8::MIN));
-    }
-    let nibbles = if half == 0 { stored } else { _mm512_srli_epi16::<4>(stored) };
-    _mm512_and_si512(nibbles, _mm512_set1_epi8(0x0f))
-}
-
-/// The codes of four blocks with their fifth bits, if they have any.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn with_high<L: Layout, const FULL: bool>(
+fn with_fifth<L: Layout, const FULL: bool>(
     codes: __m512i,
-    bytes: &[u8],
+    group: &[u8],
     quad: usize,
     half: usize,
 ) -> __m512i {
-    if L::HIGH.is_none() {
-        return codes;
-    }
     let start = quad * 4 * L::BYTES;
     let (a, b) = windows::<L>(0);
-    let (a, b) = (load::<FULL>(bytes, start + a), load::<FULL>(bytes, start + b));
+    let (a, b) = (load::<FULL>(group, start + a), load::<FULL>(group, start + b));
     let order =
         if half == 0 { &const { high_table::<L>(0) } } else { &const { high_table::<L>(1) } };
     let bits = _mm512_permutex2var_epi8(a, table(order), b);
@@ -138,52 +211,21 @@ pub(super) fn with_high<L: Layout, const FULL: bool>(
     _mm512_mask_add_epi8(codes, set, codes, _mm512_set1_epi8(0x10))
 }
 
-/// The codes of four blocks: the first sixteen of each, and the last sixteen of each.
+/// The f16 numbers at a place of sixteen blocks, in order; zero for blocks that are not there.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn quad<L: Layout, const FULL: bool>(bytes: &[u8], quad: usize) -> [__m512i; 2] {
-    let first = stored::<L, FULL>(bytes, quad, 0);
-    let last = if L::BITS == 8 { stored::<L, FULL>(bytes, quad, 1) } else { first };
-    [
-        with_high::<L, FULL>(split::<L>(first, 0), bytes, quad, 0),
-        with_high::<L, FULL>(split::<L>(last, 1), bytes, quad, 1),
-    ]
-}
-
-/// The f16 numbers at `OFFSET` of sixteen blocks, in order; zero for blocks that are not there.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn sixteen<L: Layout, const FULL: bool>(bytes: &[u8], words: &Words) -> __m512 {
+fn sixteen<L: Layout, const FULL: bool>(group: &[u8], words: &Words) -> __m512 {
     // SAFETY: 64 bytes are there.
     let words = unsafe { _mm512_load_si512(words.0.as_ptr().cast()) };
-    let (a0, b0) = windows::<L>(0);
+    let (a, b) = windows::<L>(0);
     let mut halves = _mm512_setzero_si512();
     for quad in 0..4 {
         let start = quad * 4 * L::BYTES;
-        if FULL || start < bytes.len() {
-            let (a, b) = (load::<FULL>(bytes, start + a0), load::<FULL>(bytes, start + b0));
+        if FULL || start < group.len() {
+            let (a, b) = (load::<FULL>(group, start + a), load::<FULL>(group, start + b));
             let four = _mm512_maskz_permutex2var_epi16(0xf << (4 * quad), a, words, b);
             halves = _mm512_or_si512(halves, four);
         }
     }
     _mm512_cvtph_ps(_mm512_castsi512_si256(halves))
-}
-
-/// The scales of sixteen blocks.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn scales<L: Layout, const FULL: bool>(bytes: &[u8]) -> __m512 {
-    sixteen::<L, FULL>(bytes, &const { scale_table::<L>(L::SCALE) })
-}
-
-/// The minima of sixteen blocks, for layouts that have them.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn minima<L: Layout, const FULL: bool>(bytes: &[u8]) -> __m512 {
-    let offset = const { if let Some(offset) = L::MIN { offset } else { 0 } };
-    debug_assert!(offset > 0, "a layout with minima");
-    sixteen::<L, FULL>(
-        bytes,
-        &const { scale_table::<L>(if let Some(offset) = L::MIN { offset } else { 0 }) },
-    )
 }

@@ -1,0 +1,254 @@
+//! The K types: super-blocks of 256 weights, which are eight blocks of 32 here, two of them a group.
+//!
+//! Scales and minima of a block are small integers times a number of the super-block; the product is exact in f32.
+#![expect(unsafe_code, reason = "vector loads")]
+
+use std::arch::x86_64::*;
+
+use half::f16;
+
+use super::unpack::{Stored, load, nibbles};
+
+/// 4-bit codes, 6-bit scales and minima.
+pub(crate) struct Q4K;
+/// 5-bit codes, 6-bit scales and minima.
+pub(crate) struct Q5K;
+/// 6-bit codes, 8-bit scales for every sixteen weights.
+pub(crate) struct Q6K;
+
+/// Where super-block `half` of a group starts, if it is there.
+fn super_block(group: &[u8], bytes: usize, half: usize) -> Option<&[u8]> {
+    group.get(half * bytes..(half + 1) * bytes)
+}
+
+fn number(bytes: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
+}
+
+fn dword(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// The 6-bit scales (`wanted` 0) or minima (1) of a Q4_K or Q5_K super-block, eight bytes.
+///
+/// The first four are the low six bits of bytes 0..4 (4..8); the other four have their low four bits in the low (high)
+/// nibbles of bytes 8..12 and their high two in the top bits of bytes 0..4 (4..8).
+fn six_bits(block: &[u8], wanted: usize) -> u64 {
+    const PACKED: usize = 4;
+    let own = dword(block, PACKED + 4 * wanted);
+    let shared = dword(block, PACKED + 8) >> (4 * wanted);
+    let low = own & 0x3f3f_3f3f;
+    let high = (shared & 0x0f0f_0f0f) | ((own >> 2) & 0x3030_3030);
+    u64::from(low) | u64::from(high) << 32
+}
+
+/// Sixteen six-bit numbers times the factor of their super-block.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn scaled_six_bits(group: &[u8], bytes: usize, wanted: usize, sign: f32) -> __m512 {
+    let mut packed = [0; 2];
+    let mut factors = [0.0; 2];
+    for half in 0..2 {
+        if let Some(block) = super_block(group, bytes, half) {
+            packed[half] = six_bits(block, wanted) as i64;
+            factors[half] = sign * number(block, 2 * wanted);
+        }
+    }
+    let integers = _mm512_cvtepu8_epi32(_mm_set_epi64x(packed[1], packed[0]));
+    _mm512_mul_ps(_mm512_cvtepi32_ps(integers), by_half(factors))
+}
+
+/// A number for the first eight lanes and one for the others.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn by_half(numbers: [f32; 2]) -> __m512 {
+    _mm512_mask_mov_ps(_mm512_set1_ps(numbers[0]), 0xff00, _mm512_set1_ps(numbers[1]))
+}
+
+/// Sixteen bytes, in all four lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn four_times(bytes: &[u8], at: usize) -> __m512i {
+    let bytes: &[u8; 16] = bytes[at..].first_chunk().expect("inside the super-block");
+    // SAFETY: sixteen bytes are there.
+    _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
+}
+
+/// The nibbles of 64 bytes that hold four blocks: bytes 0..32 two blocks, one low and one high, bytes 32..64 two more.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn paired_nibbles(bytes: __m512i) -> [__m512i; 2] {
+    let shifts = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
+    let mask = _mm512_set1_epi8(0x0f);
+    let first = _mm512_shuffle_i32x4::<0b10_10_00_00>(bytes, bytes);
+    let last = _mm512_shuffle_i32x4::<0b11_11_01_01>(bytes, bytes);
+    [
+        _mm512_and_si512(_mm512_srlv_epi64(first, shifts), mask),
+        _mm512_and_si512(_mm512_srlv_epi64(last, shifts), mask),
+    ]
+}
+
+impl Stored<1> for Q4K {
+    const QUAD_BYTES: usize = 144 / 2;
+    const HAS_MIN: bool = true;
+    const ZERO_LOG2: u32 = 0;
+    const NIBBLES: bool = true;
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+        // SAFETY: this function has the instructions.
+        paired_nibbles(unsafe { Self::bytes::<FULL>(group, quad) })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn bytes<const FULL: bool>(group: &[u8], quad: usize) -> __m512i {
+        load::<FULL>(group, quad / 2 * 144 + 16 + quad % 2 * 64)
+    }
+
+    fn place(lane: usize, nibble: usize) -> (usize, usize) {
+        (lane / 2 * 2 + nibble, lane % 2)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
+        [scaled_six_bits(group, 144, 0, 1.0)]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
+        [scaled_six_bits(group, 144, 1, -1.0)]
+    }
+}
+
+impl Stored<1> for Q5K {
+    const QUAD_BYTES: usize = 176 / 2;
+    const HAS_MIN: bool = true;
+    const ZERO_LOG2: u32 = 0;
+    const NIBBLES: bool = false;
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+        let (start, part) = (quad / 2 * 176, quad % 2);
+        let mut codes = paired_nibbles(load::<FULL>(group, start + 48 + 64 * part));
+        // Block `i` of the quad has bit `4 part + i` of each of the 32 bytes.
+        let bits = _mm512_setr_epi64(
+            0x0101_0101_0101_0101,
+            0x0101_0101_0101_0101,
+            0x0202_0202_0202_0202,
+            0x0202_0202_0202_0202,
+            0x0404_0404_0404_0404,
+            0x0404_0404_0404_0404,
+            0x0808_0808_0808_0808,
+            0x0808_0808_0808_0808,
+        );
+        let bits = _mm512_sll_epi64(bits, _mm_cvtsi32_si128(4 * part as i32));
+        for half in 0..2 {
+            let set = _mm512_test_epi8_mask(four_times(group, start + 16 + 16 * half), bits);
+            codes[half] =
+                _mm512_mask_add_epi8(codes[half], set, codes[half], _mm512_set1_epi8(0x10));
+        }
+        codes
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn bytes<const FULL: bool>(_: &[u8], _: usize) -> __m512i {
+        unreachable!("codes of five bits are not nibbles")
+    }
+
+    fn place(lane: usize, nibble: usize) -> (usize, usize) {
+        (lane, nibble)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
+        [scaled_six_bits(group, 176, 0, 1.0)]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
+        [scaled_six_bits(group, 176, 1, -1.0)]
+    }
+}
+
+impl Stored<2> for Q6K {
+    const QUAD_BYTES: usize = 210 / 2;
+    const HAS_MIN: bool = false;
+    const ZERO_LOG2: u32 = 5;
+    const NIBBLES: bool = false;
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+        let (start, part) = (quad / 2 * 210, quad % 2);
+        // The low four bits: of blocks 0 and 1 the low nibbles of 64 bytes, of blocks 2 and 3 the high ones.
+        let bytes = load::<FULL>(group, start + 64 * part);
+        let halves = [
+            _mm512_shuffle_i32x4::<0b10_00_10_00>(bytes, bytes),
+            _mm512_shuffle_i32x4::<0b11_01_11_01>(bytes, bytes),
+        ];
+        // The high two: block `i` has bits `2 i` and `2 i + 1` of 32 bytes, which a rotation brings to bits 4 and 5.
+        let rotations = _mm512_setr_epi64(4, 4, 2, 2, 0, 0, 62, 62);
+        let shifts = _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4);
+        let mut codes = halves;
+        for half in 0..2 {
+            let low =
+                _mm512_and_si512(_mm512_srlv_epi64(halves[half], shifts), _mm512_set1_epi8(0x0f));
+            let high = _mm512_rolv_epi64(
+                four_times(group, start + 128 + 32 * part + 16 * half),
+                rotations,
+            );
+            codes[half] = _mm512_or_si512(low, _mm512_and_si512(high, _mm512_set1_epi8(0x30)));
+        }
+        codes
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn bytes<const FULL: bool>(_: &[u8], _: usize) -> __m512i {
+        unreachable!("codes of six bits are not nibbles")
+    }
+
+    fn place(lane: usize, nibble: usize) -> (usize, usize) {
+        (lane, nibble)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 2] {
+        const SCALES: usize = 192;
+        let mut integers = [_mm_setzero_si128(); 2];
+        let mut factors = [0.0; 2];
+        for half in 0..2 {
+            if let Some(block) = super_block(group, 210, half) {
+                let bytes: &[u8; 16] =
+                    block[SCALES..].first_chunk().expect("inside the super-block");
+                // SAFETY: sixteen bytes are there.
+                integers[half] = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
+                factors[half] = number(block, 208);
+            }
+        }
+        // Even bytes are the scales of first halves, odd ones of last halves.
+        let pairs = _mm256_set_m128i(integers[1], integers[0]);
+        let first = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(pairs));
+        let last = _mm256_srai_epi16::<8>(pairs);
+        let factors = by_half(factors);
+        [
+            _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(first)), factors),
+            _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(last)), factors),
+        ]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn minima<const FULL: bool>(_: &[u8]) -> [__m512; 2] {
+        [_mm512_setzero_ps(); 2]
+    }
+}
