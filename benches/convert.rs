@@ -18,7 +18,8 @@ fn convert(criterion: &mut Criterion) {
     for &outtype in OutType::ALL {
         let options = ConvertOptions { outtype, force: true, ..ConvertOptions::default() };
         group.bench_function(outtype.name().to_lowercase(), |bencher| {
-            bencher.iter(|| gristmill::convert(&folder, &out, &options).expect("the demo converts"));
+            bencher
+                .iter(|| gristmill::convert(&folder, &out, &options).expect("the demo converts"));
         });
     }
     group.finish();

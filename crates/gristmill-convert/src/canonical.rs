@@ -8,9 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gristmill_arch::{Config, Heads};
-use gristmill_tensor::{
-    Bytes, Checkpoint, Error as FileError, Metadata, TensorIndex, TensorInfo, keys,
-};
+use gristmill_tensor::{Bytes, Checkpoint, Metadata, TensorIndex, keys};
 use gristmill_tokenizer::Tokenizer;
 use serde_json::Value;
 
@@ -93,18 +91,11 @@ impl Checkpoint for Canonical {
         &self.metadata
     }
 
-    fn tensors(&self) -> &[TensorInfo] {
-        self.index.infos()
+    fn index(&self) -> &TensorIndex {
+        &self.index
     }
 
-    fn find(&self, name: &str) -> Option<&TensorInfo> {
-        self.index.position(name).map(|position| &self.index.infos()[position])
-    }
-
-    fn read(&self, name: &str, rows: Range<usize>) -> gristmill_tensor::Result<Bytes> {
-        let Some(position) = self.index.position(name) else {
-            return Err(FileError::missing(self.name(), format!("tensor {name}")));
-        };
+    fn read_rows(&self, position: usize, rows: Range<usize>) -> gristmill_tensor::Result<Bytes> {
         let info = &self.index.infos()[position];
         match &self.origins[position] {
             Origin::Computed(bytes) => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use gristmill_tensor::{
     Access, ByteSource, Bytes, Checkpoint, Endian, Limits, Metadata, Result, StoredTensors,
-    TensorInfo, open_source,
+    TensorIndex, open_source,
 };
 
 use crate::read::Header;
@@ -85,21 +85,17 @@ impl Checkpoint for Reader {
         &self.metadata
     }
 
-    fn tensors(&self) -> &[TensorInfo] {
-        self.tensors.infos()
+    fn index(&self) -> &TensorIndex {
+        self.tensors.index()
     }
 
-    fn find(&self, name: &str) -> Option<&TensorInfo> {
-        self.tensors.find(name)
-    }
-
-    fn read(&self, name: &str, rows: Range<usize>) -> Result<Bytes> {
-        let bytes = self.tensors.read(name, rows)?;
+    fn read_rows(&self, position: usize, rows: Range<usize>) -> Result<Bytes> {
+        let bytes = self.tensors.read_rows(position, rows)?;
         if self.endian == Endian::Little {
             return Ok(bytes);
         }
         let mut swapped = bytes.to_vec();
-        dtype::swap_blocks(self.expect(name)?.dtype, &mut swapped);
+        dtype::swap_blocks(self.tensors()[position].dtype, &mut swapped);
         Ok(Bytes::from(swapped))
     }
 }

@@ -8,6 +8,7 @@
 //! order: within 1e-5 relative to the magnitude of the terms.
 
 pub(crate) mod activations;
+pub(crate) mod blocks;
 mod float;
 pub(crate) mod gemm;
 pub(crate) mod kernels;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gristmill_tensor::{
-    Access, ByteSource, Bytes, Checkpoint, Limits, Metadata, Result, StoredTensors, TensorInfo,
+    Access, ByteSource, Bytes, Checkpoint, Limits, Metadata, Result, StoredTensors, TensorIndex,
     open_source,
 };
 
@@ -62,15 +62,11 @@ impl Checkpoint for Reader {
         &self.metadata
     }
 
-    fn tensors(&self) -> &[TensorInfo] {
-        self.tensors.infos()
+    fn index(&self) -> &TensorIndex {
+        self.tensors.index()
     }
 
-    fn find(&self, name: &str) -> Option<&TensorInfo> {
-        self.tensors.find(name)
-    }
-
-    fn read(&self, name: &str, rows: Range<usize>) -> Result<Bytes> {
-        self.tensors.read(name, rows)
+    fn read_rows(&self, position: usize, rows: Range<usize>) -> Result<Bytes> {
+        self.tensors.read_rows(position, rows)
     }
 }

@@ -15,12 +15,24 @@ pub trait Checkpoint: Send + Sync {
     /// Metadata under GGUF's keys; empty for files that carry none.
     fn metadata(&self) -> &Metadata;
 
+    /// What tensors there are.
+    fn index(&self) -> &TensorIndex;
+
+    /// A slab of whole rows of the tensor at `position` of the index, as [`read`](Self::read) gives it. `rows` lie
+    /// inside the tensor: `read` has checked it.
+    ///
+    /// # Errors
+    /// Whatever reading gives.
+    fn read_rows(&self, position: usize, rows: Range<usize>) -> Result<Bytes>;
+
     /// The tensors in file order.
-    fn tensors(&self) -> &[TensorInfo];
+    fn tensors(&self) -> &[TensorInfo] {
+        self.index().infos()
+    }
 
     /// The description of the tensor called `name`.
     fn find(&self, name: &str) -> Option<&TensorInfo> {
-        self.tensors().iter().find(|info| info.name == name)
+        self.index().find(name)
     }
 
     /// A slab of whole rows of a tensor, row-major and little-endian: nothing ever needs a whole tensor in memory.
@@ -31,7 +43,15 @@ pub trait Checkpoint: Send + Sync {
     ///
     /// # Panics
     /// When `rows` reaches past the tensor's rows: ranges come from [`tensors`](Self::tensors), not from files.
-    fn read(&self, name: &str, rows: Range<usize>) -> Result<Bytes>;
+    fn read(&self, name: &str, rows: Range<usize>) -> Result<Bytes> {
+        let position = self
+            .index()
+            .position(name)
+            .ok_or_else(|| Error::missing(self.name(), format!("tensor {name}")))?;
+        let n = self.tensors()[position].shape.rows();
+        assert!(rows.start <= rows.end && rows.end <= n, "rows {rows:?} of {n} of tensor {name}");
+        self.read_rows(position, rows)
+    }
 
     /// A whole tensor.
     ///
@@ -68,14 +88,11 @@ impl<T: Checkpoint + ?Sized> Checkpoint for std::sync::Arc<T> {
     fn metadata(&self) -> &Metadata {
         (**self).metadata()
     }
-    fn tensors(&self) -> &[TensorInfo] {
-        (**self).tensors()
+    fn index(&self) -> &TensorIndex {
+        (**self).index()
     }
-    fn find(&self, name: &str) -> Option<&TensorInfo> {
-        (**self).find(name)
-    }
-    fn read(&self, name: &str, rows: Range<usize>) -> Result<Bytes> {
-        (**self).read(name, rows)
+    fn read_rows(&self, position: usize, rows: Range<usize>) -> Result<Bytes> {
+        (**self).read_rows(position, rows)
     }
     fn alias_of(&self, name: &str) -> Option<&str> {
         (**self).alias_of(name)
@@ -107,6 +124,11 @@ impl TensorIndex {
     /// The descriptions in order.
     pub fn infos(&self) -> &[TensorInfo] {
         &self.infos
+    }
+
+    /// The description of the tensor called `name`.
+    pub fn find(&self, name: &str) -> Option<&TensorInfo> {
+        self.position(name).map(|position| &self.infos[position])
     }
 
     /// The position of `name`.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::checkpoint::TensorIndex;
-use crate::{Bytes, Checkpoint, Error, Metadata, Result, TensorInfo};
+use crate::{Bytes, Checkpoint, Error, Metadata, Result};
 
 /// The parts of a checkpoint that was split over several files.
 pub struct ShardedCheckpoint {
@@ -53,20 +53,12 @@ impl Checkpoint for ShardedCheckpoint {
         &self.metadata
     }
 
-    fn tensors(&self) -> &[TensorInfo] {
-        self.index.infos()
+    fn index(&self) -> &TensorIndex {
+        &self.index
     }
 
-    fn find(&self, name: &str) -> Option<&TensorInfo> {
-        self.index.position(name).map(|position| &self.index.infos()[position])
-    }
-
-    fn read(&self, name: &str, rows: Range<usize>) -> Result<Bytes> {
-        let position = self
-            .index
-            .position(name)
-            .ok_or_else(|| Error::missing(&self.name, format!("tensor {name}")))?;
-        self.parts[self.part_of[position]].read(name, rows)
+    fn read_rows(&self, position: usize, rows: Range<usize>) -> Result<Bytes> {
+        self.parts[self.part_of[position]].read(&self.tensors()[position].name, rows)
     }
 
     fn alias_of(&self, name: &str) -> Option<&str> {

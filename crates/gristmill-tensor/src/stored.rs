@@ -47,14 +47,9 @@ impl StoredTensors {
         &*self.source
     }
 
-    /// The descriptions in order.
-    pub fn infos(&self) -> &[TensorInfo] {
-        self.index.infos()
-    }
-
-    /// The description of the tensor called `name`.
-    pub fn find(&self, name: &str) -> Option<&TensorInfo> {
-        self.index.position(name).map(|position| &self.index.infos()[position])
+    /// What tensors there are.
+    pub fn index(&self) -> &TensorIndex {
+        &self.index
     }
 
     /// The place of the tensor called `name`, in bytes from the start of the file.
@@ -64,21 +59,12 @@ impl StoredTensors {
         Some(start..start + self.index.infos()[position].n_bytes())
     }
 
-    /// A slab of whole rows, as it is stored.
+    /// A slab of whole rows, as it is stored: what [`Checkpoint::read_rows`](crate::Checkpoint::read_rows) asks for.
     ///
     /// # Errors
-    /// [`Error::Missing`] for a name that is not there, and whatever the source gives.
-    ///
-    /// # Panics
-    /// When `rows` reaches past the tensor's rows.
-    pub fn read(&self, name: &str, rows: Range<usize>) -> Result<Bytes> {
-        let Some(position) = self.index.position(name) else {
-            return Err(Error::missing(self.source.name(), format!("tensor {name}")));
-        };
-        let info = &self.index.infos()[position];
-        let n = info.shape.rows();
-        assert!(rows.start <= rows.end && rows.end <= n, "rows {rows:?} of {n} of tensor {name}");
-        let row_bytes = info.row_bytes() as u64;
+    /// Whatever the source gives.
+    pub fn read_rows(&self, position: usize, rows: Range<usize>) -> Result<Bytes> {
+        let row_bytes = self.index.infos()[position].row_bytes() as u64;
         let start = self.starts[position] + rows.start as u64 * row_bytes;
         self.source.read(start..start + rows.len() as u64 * row_bytes)
     }
@@ -102,9 +88,8 @@ mod tests {
     #[test]
     fn rows_come_from_the_place_of_their_tensor() {
         let tensors = stored(&[("a", 1, 0), ("b", 2, 4)]).unwrap();
-        assert_eq!(*tensors.read("b", 1..2).unwrap(), [6, 7]);
+        assert_eq!(*tensors.read_rows(1, 1..2).unwrap(), [6, 7]);
         assert_eq!(tensors.byte_range("b"), Some(4..8));
-        assert!(matches!(tensors.read("c", 0..1), Err(Error::Missing { .. })));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use gristmill_tensor::{Bytes, Checkpoint, Error, Metadata, Result, TensorIndex, TensorInfo};
+use gristmill_tensor::{Bytes, Checkpoint, Metadata, Result, TensorIndex, TensorInfo};
 
 /// Tensors and metadata, given one by one.
 pub struct MemoryCheckpoint {
@@ -52,19 +52,11 @@ impl Checkpoint for MemoryCheckpoint {
         &self.metadata
     }
 
-    fn tensors(&self) -> &[TensorInfo] {
-        self.index.infos()
+    fn index(&self) -> &TensorIndex {
+        &self.index
     }
 
-    fn find(&self, name: &str) -> Option<&TensorInfo> {
-        self.index.position(name).map(|position| &self.index.infos()[position])
-    }
-
-    fn read(&self, name: &str, rows: Range<usize>) -> Result<Bytes> {
-        let position = self
-            .index
-            .position(name)
-            .ok_or_else(|| Error::missing(&self.name, format!("tensor {name}")))?;
+    fn read_rows(&self, position: usize, rows: Range<usize>) -> Result<Bytes> {
         let row_bytes = self.index.infos()[position].row_bytes();
         Ok(self.data[position].slice(rows.start * row_bytes..rows.end * row_bytes))
     }

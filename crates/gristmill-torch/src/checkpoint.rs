@@ -98,23 +98,13 @@ impl Checkpoint for TorchCheckpoint {
         &self.metadata
     }
 
-    fn tensors(&self) -> &[TensorInfo] {
-        self.index.infos()
+    fn index(&self) -> &TensorIndex {
+        &self.index
     }
 
-    fn find(&self, name: &str) -> Option<&TensorInfo> {
-        self.index.position(name).map(|position| &self.index.infos()[position])
-    }
-
-    fn read(&self, name: &str, rows: Range<usize>) -> Result<Bytes> {
-        let Some(position) = self.index.position(name) else {
-            return Err(Error::missing(&self.name, format!("tensor {name}")));
-        };
-        let info = &self.index.infos()[position];
-        let n = info.shape.rows();
-        assert!(rows.start <= rows.end && rows.end <= n, "rows {rows:?} of {n} of tensor {name}");
+    fn read_rows(&self, position: usize, rows: Range<usize>) -> Result<Bytes> {
         let (storage, layout) = &self.views[position];
-        let width = info.dtype.block_bytes();
+        let width = self.tensors()[position].dtype.block_bytes();
         let bytes = layout.read(rows, width, &*self.storages[*storage])?;
         Ok(match self.endian {
             Endian::Little => bytes,

@@ -85,10 +85,8 @@ fn the_container_does_not_show_in_the_file() {
             gristmill::convert(&copy, &output, &options).unwrap();
             fs::remove_dir_all(&copy).unwrap();
             let container = path.file_name().unwrap().to_string_lossy().into_owned();
-            let weights = match container.rsplit('-').next() {
-                Some(weights @ ("f16" | "bf16")) => weights,
-                _ => "f32",
-            };
+            let ending = container.rsplit('-').next();
+            let weights = ending.filter(|ending| ["f16", "bf16"].contains(ending)).unwrap_or("f32");
             let bytes = fs::read(&output).unwrap();
             match files.get(weights) {
                 Some(expected) => {

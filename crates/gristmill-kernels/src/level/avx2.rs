@@ -22,30 +22,36 @@ use gristmill_tensor::DType;
 use super::Level;
 use crate::Tile;
 use crate::matmul::activations::{Activations, Group};
-use crate::matmul::gemm::gemm as gemm_of;
+use crate::matmul::blocks::integer_types;
+use crate::matmul::gemm::{TileKernel, gemm as gemm_of};
 use crate::matmul::kernels::{Form, Kernels, Rows};
-use crate::matmul::layout::{self, Layout};
+use crate::matmul::{blocks, layout};
+use unpack::Stored;
 
 /// The integer kernels for weights of `dtype`, if there are any.
 pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
-    Some(match dtype {
-        DType::Q4_0 => int8::<layout::Q4_0>(),
-        DType::Q4_1 => int8::<layout::Q4_1>(),
-        DType::Q5_0 => int8::<layout::Q5_0>(),
-        DType::Q5_1 => int8::<layout::Q5_1>(),
-        DType::Q8_0 => int8::<layout::Q8_0>(),
-        _ => return None,
-    })
+    macro_rules! table {
+        ($($dtype:ident, $blocks:ty, $h:literal;)*) => {
+            match dtype {
+                $(DType::$dtype => Some(int8::<$blocks, $h>()),)*
+                _ => None,
+            }
+        };
+    }
+    integer_types!(table!)
 }
 
-fn int8<L: Layout>() -> Kernels {
-    fn gemv<L: Layout>(rows: &Rows<'_>, x: &Activations, y: &mut Tile<'_, f32>) {
+fn int8<S: Stored<H>, const H: usize>() -> Kernels
+where
+    gemm::Int8<S, H>: TileKernel,
+{
+    fn gemv<S: Stored<H>, const H: usize>(rows: &Rows<'_>, x: &Activations, y: &mut Tile<'_, f32>) {
         assert!(Level::Avx2.is_available());
         let token = y.rows().start;
         // SAFETY: the CPU has been asked.
-        unsafe { gemv::gemv::<L>(rows, x.int8_row(token), y.row_mut(token)) }
+        unsafe { gemv::gemv::<S, H>(rows, x.int8_row(token), y.row_mut(token)) }
     }
-    Kernels { form: Form::Int8, gemv: gemv::<L>, gemm: gemm_of::<gemm::Int8<L>> }
+    Kernels { form: Form::Int8, gemv: gemv::<S, H>, gemm: gemm_of::<gemm::Int8<S, H>> }
 }
 
 /// Quantizes a row of activations; `groups` covers it.

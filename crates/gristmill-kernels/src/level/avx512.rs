@@ -25,24 +25,23 @@ use gristmill_tensor::DType;
 use super::Level;
 use crate::Tile;
 use crate::matmul::activations::{Activations, Group};
+use crate::matmul::blocks::integer_types;
 use crate::matmul::gemm::{TileKernel, gemm as gemm_of};
 use crate::matmul::kernels::{Form, Kernels, Rows};
-use crate::matmul::layout;
-use unpack::{Plain, Stored};
+use crate::matmul::{blocks, layout};
+use unpack::Stored;
 
 /// The integer kernels for weights of `dtype`, if there are any.
 pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
-    Some(match dtype {
-        DType::Q4_0 => int8::<Plain<layout::Q4_0>, 1>(),
-        DType::Q4_1 => int8::<Plain<layout::Q4_1>, 1>(),
-        DType::Q5_0 => int8::<Plain<layout::Q5_0>, 1>(),
-        DType::Q5_1 => int8::<Plain<layout::Q5_1>, 1>(),
-        DType::Q8_0 => int8::<Plain<layout::Q8_0>, 1>(),
-        DType::Q4_K => int8::<superblock::Q4K, 1>(),
-        DType::Q5_K => int8::<superblock::Q5K, 1>(),
-        DType::Q6_K => int8::<superblock::Q6K, 2>(),
-        _ => return None,
-    })
+    macro_rules! table {
+        ($($dtype:ident, $blocks:ty, $h:literal;)*) => {
+            match dtype {
+                $(DType::$dtype => Some(int8::<$blocks, $h>()),)*
+                _ => None,
+            }
+        };
+    }
+    integer_types!(table!)
 }
 
 fn int8<S: Stored<H>, const H: usize>() -> Kernels

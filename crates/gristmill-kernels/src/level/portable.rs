@@ -9,20 +9,22 @@ mod int8;
 use gristmill_tensor::DType;
 
 use crate::matmul::activations::{BLOCK, GROUP, Group, scale_and_inverse};
+use crate::matmul::blocks::integer_types;
 use crate::matmul::gemm::gemm;
 use crate::matmul::kernels::{Form, Kernel, Kernels};
-use crate::matmul::layout;
+use crate::matmul::{blocks, layout};
 
 /// The integer kernels for weights of `dtype`, if there are any.
 pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
-    let kernel: Kernel = match dtype {
-        DType::Q4_0 => gemm::<int8::Int8<layout::Q4_0>>,
-        DType::Q4_1 => gemm::<int8::Int8<layout::Q4_1>>,
-        DType::Q5_0 => gemm::<int8::Int8<layout::Q5_0>>,
-        DType::Q5_1 => gemm::<int8::Int8<layout::Q5_1>>,
-        DType::Q8_0 => gemm::<int8::Int8<layout::Q8_0>>,
-        _ => return None,
-    };
+    macro_rules! table {
+        ($($dtype:ident, $blocks:ty, $h:literal;)*) => {
+            match dtype {
+                $(DType::$dtype => gemm::<int8::Int8<$blocks, $h>>,)*
+                _ => return None,
+            }
+        };
+    }
+    let kernel: Kernel = integer_types!(table!);
     Some(Kernels { form: Form::Int8, gemv: kernel, gemm: kernel })
 }
 

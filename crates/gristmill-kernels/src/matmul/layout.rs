@@ -4,7 +4,7 @@
 //! (the first sixteen in the low nibbles, the last sixteen in the high ones), 4 bits and a fifth elsewhere, or 8 bits.
 //! Q8_0 stores signed bytes; with the top bit flipped they are unsigned codes around 128.
 //!
-//! One unpacker per level reads this table, so a format is one line.
+//! Unpackers read this table, so a format of this kind is one line.
 
 /// The layout of one block type.
 pub(crate) trait Layout: 'static {

@@ -10,58 +10,77 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::thread::LocalKey;
 
-use super::gemv::{multiply, prefetch, zero_shift};
-use super::unpack::{codes, minima, scales};
+use super::gemv::{multiply, prefetch, ready, room, zero_shift};
+use super::unpack::Stored;
 use crate::Tile;
 use crate::level::Level;
 use crate::matmul::activations::{Activations, GROUP, Group};
 use crate::matmul::gemm::TileKernel;
 use crate::matmul::kernels::Rows;
-use crate::matmul::layout::Layout;
 
-/// Sixteen rows of one block, unpacked and transposed.
+/// Sixteen rows of one block, unpacked and transposed, with `H` scales for each.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(crate) struct Block {
+pub(crate) struct Block<const H: usize> {
     codes: [[__m256i; 2]; 8],
-    d: [__m256; 2],
-    m: [__m256; 2],
+    d: [[__m256; 2]; H],
+    m: [[__m256; 2]; H],
 }
 
-impl Block {
+impl<const H: usize> Block<H> {
     // SAFETY: all bits zero are integers and floats.
-    const ZERO: Block = unsafe { std::mem::zeroed() };
+    const ZERO: Block<H> = unsafe { std::mem::zeroed() };
 }
 
-/// The kernel for layout `L`.
-pub(crate) struct Int8<L>(PhantomData<L>);
+/// Memory for panels, one per thread and size of block.
+pub(crate) trait Scratch: Sized + 'static {
+    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>>;
+}
 
-impl<L: Layout> TileKernel for Int8<L> {
-    type Block = Block;
+macro_rules! scratch {
+    ($($h:literal)*) => { $(
+        impl Scratch for Block<$h> {
+            fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>> {
+                thread_local! { static PANEL: RefCell<Vec<Block<$h>>> = const { RefCell::new(Vec::new()) } }
+                &PANEL
+            }
+        }
+    )* };
+}
+
+scratch! { 1 2 }
+
+/// The kernel for weights stored as `S`.
+pub(crate) struct Int8<S, const H: usize>(PhantomData<S>);
+
+impl<S: Stored<H>, const H: usize> TileKernel for Int8<S, H>
+where
+    Block<H>: Scratch,
+{
+    type Block = Block<H>;
     const ROWS: usize = 16;
     const TOKENS: usize = 4;
     const STEP: usize = 32;
     const SLICE: usize = 2 * GROUP;
-    const ZERO: Block = Block::ZERO;
+    const ZERO: Block<H> = Block::ZERO;
 
-    fn scratch() -> &'static LocalKey<RefCell<Vec<Block>>> {
-        thread_local! { static PANEL: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) } }
-        &PANEL
+    fn scratch() -> &'static LocalKey<RefCell<Vec<Block<H>>>> {
+        Block::<H>::scratch()
     }
 
-    fn pack(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Block]) {
+    fn pack(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Block<H>]) {
         assert!(Level::Avx2.is_available() && rows.n_rows() > 0);
         // SAFETY: the CPU has been asked.
-        unsafe { pack::<L>(rows, steps, panel) }
+        unsafe { pack::<S, H>(rows, steps, panel) }
     }
 
-    fn tile(panel: &[Block], x: &Activations, steps: Range<usize>, y: &mut Tile<'_, f32>) {
+    fn tile(panel: &[Block<H>], x: &Activations, steps: Range<usize>, y: &mut Tile<'_, f32>) {
         assert!(Level::Avx2.is_available());
         macro_rules! tile_of {
             ($($n:literal)*) => {
                 match y.rows().len() {
                     // SAFETY: the CPU has been asked.
-                    $($n => unsafe { tile::<L, $n>(panel, x, steps, y) },)*
+                    $($n => unsafe { tile::<S, H, $n>(panel, x, steps, y) },)*
                     n => unreachable!("{n} tokens are more than a tile has"),
                 }
             };
@@ -71,30 +90,65 @@ impl<L: Layout> TileKernel for Int8<L> {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn pack<L: Layout>(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Block]) {
+fn pack<S: Stored<H>, const H: usize>(
+    rows: &Rows<'_>,
+    steps: Range<usize>,
+    panel: &mut [Block<H>],
+) {
     let last = rows.n_rows() - 1;
-    let slice = steps.start * L::BYTES..steps.end * L::BYTES;
+    let slice = steps.start * S::EIGHT_BYTES / 8..steps.end * S::EIGHT_BYTES / 8;
     // What is packed next: the following slice of each row, or the first slice of the row a panel further on.
     let next =
         if slice.end < rows.row_bytes { slice.len() } else { 16 * rows.row_bytes - slice.start };
     for half in 0..2 {
         // Rows that are not there are copies of the last; nobody looks at their sums.
-        let eight: [&[u8]; 8] =
+        let rows: [&[u8]; 8] =
             std::array::from_fn(|i| &rows.row(last.min(8 * half + i))[slice.clone()]);
-        eight.iter().for_each(|row| prefetch(row, next));
-        for (b, block) in panel.iter_mut().enumerate() {
-            let stored = eight.map(|row| &row[b * L::BYTES..][..L::BYTES]);
-            let mut rows = [_mm256_setzero_si256(); 8];
-            for i in 0..8 {
-                rows[i] = codes::<L>([stored[i]; 2], [0, 1]);
-            }
-            let columns = transpose(rows);
-            for j in 0..8 {
-                block.codes[j][half] = columns[j];
-            }
-            block.d[half] = scales::<L>(stored);
-            if L::MIN.is_some() {
-                block.m[half] = minima::<L>(stored);
+        rows.iter().for_each(|row| prefetch(row, next));
+        for (e, blocks) in panel.chunks_mut(8).enumerate() {
+            let eights = rows.map(|row| {
+                let rest = &row[e * S::EIGHT_BYTES..];
+                &rest[..rest.len().min(S::EIGHT_BYTES)]
+            });
+            pack_eight::<S, H>(eights, half, blocks);
+        }
+    }
+}
+
+/// Unpacks up to eight blocks of eight rows.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn pack_eight<S: Stored<H>, const H: usize>(rows: [&[u8]; 8], half: usize, panel: &mut [Block<H>]) {
+    for (b, block) in panel.iter_mut().enumerate() {
+        let mut codes = [_mm256_setzero_si256(); 8];
+        for i in 0..8 {
+            // SAFETY: this function has the instructions.
+            codes[i] = ready::<S, H>(unsafe { S::codes(rows[i], [(b, 0), (b, 1)]) });
+        }
+        let columns = transpose(codes);
+        for j in 0..8 {
+            block.codes[j][half] = columns[j];
+        }
+    }
+    let mut d = [[_mm256_setzero_si256(); 8]; H];
+    let mut m = d;
+    for i in 0..8 {
+        // SAFETY: this function has the instructions.
+        let scales = unsafe { S::scales(rows[i]) };
+        // SAFETY: as above.
+        let minima = unsafe { S::minima(rows[i]) };
+        for h in 0..H {
+            d[h][i] = _mm256_castps_si256(scales[h]);
+            m[h][i] = _mm256_castps_si256(minima[h]);
+        }
+    }
+    for h in 0..H {
+        for (block, d) in panel.iter_mut().zip(transpose(d[h])) {
+            block.d[h][half] = _mm256_castsi256_ps(d);
+        }
+        if S::HAS_MIN {
+            for (block, m) in panel.iter_mut().zip(transpose(m[h])) {
+                block.m[h][half] = _mm256_castsi256_ps(m);
             }
         }
     }
@@ -125,8 +179,8 @@ fn transpose(rows: [__m256i; 8]) -> [__m256i; 8] {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn tile<L: Layout, const N: usize>(
-    panel: &[Block],
+fn tile<S: Stored<H>, const H: usize, const N: usize>(
+    panel: &[Block<H>],
     x: &Activations,
     steps: Range<usize>,
     y: &mut Tile<'_, f32>,
@@ -145,7 +199,9 @@ fn tile<L: Layout, const N: usize>(
         for (q, blocks) in blocks.chunks(4).enumerate() {
             for (i, block) in blocks.iter().enumerate() {
                 for n in 0..N {
-                    add_block::<L>(block, group[n], q, i, &mut sums[n]);
+                    for h in 0..H {
+                        add_block::<S, H>(block, group[n], q, i, h, &mut sums[n]);
+                    }
                 }
             }
         }
@@ -155,32 +211,37 @@ fn tile<L: Layout, const N: usize>(
     }
 }
 
-/// Adds the products of one block of sixteen rows with one token.
+/// Adds the products of one block of sixteen rows, or of its half `h` if halves have their own scales, with one token.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_block<L: Layout>(block: &Block, x: &Group, q: usize, i: usize, sums: &mut [__m256; 2]) {
-    /// How many products, added in pairs, fit 16 bits.
-    const fn room<L: Layout>() -> usize {
-        match (L::BITS, L::HIGH) {
-            (8, _) => 1,
-            (_, Some(_)) => 4,
-            (_, None) => 8,
-        }
-    }
+fn add_block<S: Stored<H>, const H: usize>(
+    block: &Block<H>,
+    x: &Group,
+    q: usize,
+    i: usize,
+    h: usize,
+    sums: &mut [__m256; 2],
+) {
     let b = 4 * q + i;
     let ones = _mm256_set1_epi16(1);
+    let init = match (H, h) {
+        (1, _) => x.init[b],
+        (_, 0) => x.init_first[b],
+        _ => x.init[b] - x.init_first[b],
+    };
     let mut products = [_mm256_setzero_si256(); 2];
-    if let Some(shift) = zero_shift::<L>() {
-        products = [_mm256_set1_epi32(x.init[b] >> shift); 2];
+    if let Some(shift) = zero_shift::<S, H>() {
+        products = [_mm256_set1_epi32(init >> shift); 2];
     }
-    for start in (0..8).step_by(room::<L>()) {
+    let (dwords, room) = (8 / H, room::<S, H>().min(8 / H));
+    for start in (h * dwords..(h + 1) * dwords).step_by(room) {
         let mut narrow = [_mm256_setzero_si256(); 2];
-        for j in start..start + room::<L>() {
+        for j in start..start + room {
             let four = x.codes[q][j / 4][i].as_chunks::<4>().0[j % 4];
             let four = _mm256_set1_epi32(i32::from_le_bytes(four.map(|code| code as u8)));
             for half in 0..2 {
-                narrow[half] =
-                    _mm256_add_epi16(narrow[half], multiply::<L>(block.codes[j][half], four));
+                let pairs = multiply::<S, H>(block.codes[j][half], four);
+                narrow[half] = _mm256_add_epi16(narrow[half], pairs);
             }
         }
         for half in 0..2 {
@@ -188,11 +249,12 @@ fn add_block<L: Layout>(block: &Block, x: &Group, q: usize, i: usize, sums: &mut
                 _mm256_add_epi32(products[half], _mm256_madd_epi16(narrow[half], ones));
         }
     }
+    let total = x.d[b] * (init as f32 / -128.0);
     for half in 0..2 {
-        let scale = _mm256_mul_ps(block.d[half], _mm256_set1_ps(x.d[b]));
+        let scale = _mm256_mul_ps(block.d[h][half], _mm256_set1_ps(x.d[b]));
         sums[half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products[half]), scale, sums[half]);
-        if L::MIN.is_some() {
-            sums[half] = _mm256_fmadd_ps(block.m[half], _mm256_set1_ps(x.dsum[b]), sums[half]);
+        if S::HAS_MIN {
+            sums[half] = _mm256_fmadd_ps(block.m[h][half], _mm256_set1_ps(total), sums[half]);
         }
     }
 }

@@ -3,10 +3,9 @@
 
 use std::arch::x86_64::*;
 
-use super::unpack::{codes, minima, scales};
+use super::unpack::Stored;
 use crate::matmul::activations::{GROUP, Group};
 use crate::matmul::kernels::Rows;
-use crate::matmul::layout::Layout;
 
 /// Blocks per step.
 const EIGHT: usize = 8;
@@ -16,23 +15,18 @@ const PREFETCH: usize = 4096;
 
 /// One product per row.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn gemv<L: Layout>(rows: &Rows<'_>, x: &[Group], y: &mut [f32]) {
+pub(super) fn gemv<S: Stored<H>, const H: usize>(rows: &Rows<'_>, x: &[Group], y: &mut [f32]) {
     for (row, y) in rows.iter().zip(y) {
         let mut sum = _mm256_setzero_ps();
-        let steps = row.chunks_exact(EIGHT * L::BYTES);
-        let rest = steps.remainder();
-        let mut n_steps = 0;
-        for (i, weights) in steps.enumerate() {
+        let eights = row.chunks_exact(S::EIGHT_BYTES);
+        let rest = eights.remainder();
+        for (i, weights) in eights.enumerate() {
             prefetch(weights, PREFETCH);
-            sum = add_eight::<L>(weights, &x[i / 2], i % 2, sum);
-            n_steps = i + 1;
+            sum = add_eight::<S, H, true>(weights, &x[i / 2], i % 2, sum);
         }
         if !rest.is_empty() {
-            // Blocks that are not there have a scale of zero.
-            let mut padded = [0; EIGHT * 34];
-            let padded = &mut padded[..EIGHT * L::BYTES];
-            padded[..rest.len()].copy_from_slice(rest);
-            sum = add_eight::<L>(padded, &x[n_steps / 2], n_steps % 2, sum);
+            let i = row.len() / S::EIGHT_BYTES;
+            sum = add_eight::<S, H, false>(rest, &x[i / 2], i % 2, sum);
         }
         *y = total(sum);
     }
@@ -41,55 +35,99 @@ pub(super) fn gemv<L: Layout>(rows: &Rows<'_>, x: &[Group], y: &mut [f32]) {
 /// Adds the products of eight blocks, the first or second half of a group, to the eight sums.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_eight<L: Layout>(weights: &[u8], x: &Group, part: usize, sum: __m256) -> __m256 {
-    let mut blocks = [weights; EIGHT];
-    for i in 0..EIGHT {
-        blocks[i] = &weights[i * L::BYTES..][..L::BYTES];
-    }
-    let mut partial = [_mm256_setzero_si256(); 4];
+fn add_eight<S: Stored<H>, const H: usize, const FULL: bool>(
+    weights: &[u8],
+    x: &Group,
+    part: usize,
+    sum: __m256,
+) -> __m256 {
+    assert!(!FULL || weights.len() == S::EIGHT_BYTES, "all eight are there");
+    let ones = _mm256_set1_epi16(1);
+    let mut partial = [[_mm256_setzero_si256(); 4]; H];
     for pair in 0..4 {
-        let both = [blocks[2 * pair], blocks[2 * pair + 1]];
-        let x = &x.codes[2 * part + pair / 2];
-        let mut products = [_mm256_setzero_si256(); 2];
+        let mut narrow = [_mm256_setzero_si256(); 2];
         for half in 0..2 {
-            let (first, last) = x[half].split_at(2);
-            let x = load(if pair % 2 == 0 { first } else { last });
-            products[half] = multiply::<L>(codes::<L>(both, [half; 2]), x);
+            let x = load(&x.codes[2 * part + pair / 2][half][pair % 2 * 2..]);
+            // SAFETY: this function has the instructions.
+            let codes = unsafe { S::codes(weights, [(2 * pair, half), (2 * pair + 1, half)]) };
+            narrow[half] = multiply::<S, H>(ready::<S, H>(codes), x);
         }
-        let ones = _mm256_set1_epi16(1);
-        partial[pair] = if L::BITS == 8 {
-            // Here each sum may fill sixteen bits.
-            _mm256_add_epi32(
-                _mm256_madd_epi16(products[0], ones),
-                _mm256_madd_epi16(products[1], ones),
-            )
+        if H == 1 && room::<S, H>() > 1 {
+            partial[0][pair] = _mm256_madd_epi16(_mm256_add_epi16(narrow[0], narrow[1]), ones);
         } else {
-            _mm256_madd_epi16(_mm256_add_epi16(products[0], products[1]), ones)
-        };
+            for half in 0..2 {
+                let sums = &mut partial[half * (H - 1)][pair];
+                *sums = _mm256_add_epi32(*sums, _mm256_madd_epi16(narrow[half], ones));
+            }
+        }
     }
-    let mut products = block_sums(partial);
-    if let Some(shift) = zero_shift::<L>() {
-        let init = load_dwords(&x.init[EIGHT * part..]);
-        products = _mm256_add_epi32(products, _mm256_sra_epi32(init, _mm_cvtsi32_si128(shift)));
+    let d = load_floats(&x.d[EIGHT * part..]);
+    // SAFETY: this function has the instructions.
+    let scales = unsafe { S::scales(weights) };
+    // SAFETY: as above.
+    let minima = unsafe { S::minima(weights) };
+    let mut sum = sum;
+    for h in 0..H {
+        let mut products = block_sums(partial[h]);
+        let init = init::<H>(x, part, h);
+        if let Some(shift) = zero_shift::<S, H>() {
+            products = _mm256_add_epi32(products, _mm256_sra_epi32(init, _mm_cvtsi32_si128(shift)));
+        }
+        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_mul_ps(scales[h], d), sum);
+        if S::HAS_MIN {
+            let sums = _mm256_mul_ps(_mm256_cvtepi32_ps(init), _mm256_set1_ps(-1.0 / 128.0));
+            sum = _mm256_fmadd_ps(minima[h], _mm256_mul_ps(d, sums), sum);
+        }
     }
-    let scale = _mm256_mul_ps(scales::<L>(blocks), load_floats(&x.d[EIGHT * part..]));
-    let sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), scale, sum);
-    if L::MIN.is_none() {
-        return sum;
-    }
-    _mm256_fmadd_ps(minima::<L>(blocks), load_floats(&x.dsum[EIGHT * part..]), sum)
+    sum
 }
 
-/// How far to shift `init`, -128 times the sum of the activations, for codes around a zero that is stored unsigned.
-pub(super) const fn zero_shift<L: Layout>() -> Option<i32> {
-    if L::MIN.is_some() || L::BITS == 8 { None } else { Some(7 - L::ZERO_LOG2 as i32) }
+/// -128 times the sums of the activations: of whole blocks, or of their first or last halves.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn init<const H: usize>(x: &Group, part: usize, h: usize) -> __m256i {
+    let whole = load_dwords(&x.init[EIGHT * part..]);
+    let first = load_dwords(&x.init_first[EIGHT * part..]);
+    match (H, h) {
+        (1, _) => whole,
+        (_, 0) => first,
+        _ => _mm256_sub_epi32(whole, first),
+    }
+}
+
+/// How far to shift `init` for codes around a zero that are multiplied unsigned.
+pub(super) const fn zero_shift<S: Stored<H>, const H: usize>() -> Option<i32> {
+    if S::HAS_MIN || is_signed::<S, H>() { None } else { Some(7 - S::ZERO_LOG2 as i32) }
+}
+
+/// Whether codes are multiplied as signed bytes, since two products of unsigned ones might not fit 16 bits.
+const fn is_signed<S: Stored<H>, const H: usize>() -> bool {
+    S::CODE_BITS == 8
+}
+
+/// How many sums of two products fit 16 bits.
+pub(super) const fn room<S: Stored<H>, const H: usize>() -> usize {
+    match S::CODE_BITS {
+        8 => 1,
+        bits => {
+            let largest = 2 * 127 * ((1 << bits) - 1);
+            if 8 * largest <= 32767 { 8 } else { 32767 / largest / 2 * 2 }
+        }
+    }
+}
+
+/// Codes as [`multiply`] takes them.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn ready<S: Stored<H>, const H: usize>(codes: __m256i) -> __m256i {
+    if is_signed::<S, H>() { _mm256_xor_si256(codes, _mm256_set1_epi8(i8::MIN)) } else { codes }
 }
 
 /// Products of bytes, added in pairs.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn multiply<L: Layout>(codes: __m256i, x: __m256i) -> __m256i {
-    if L::BITS == 8 {
+pub(super) fn multiply<S: Stored<H>, const H: usize>(codes: __m256i, x: __m256i) -> __m256i {
+    if is_signed::<S, H>() {
         _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes))
     } else {
         _mm256_maddubs_epi16(codes, x)

@@ -1,9 +1,94 @@
-//! From stored blocks to registers of codes and scales, for every [`Layout`].
+//! From stored blocks to registers of codes and scales: the interface, and every [`Layout`].
 #![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
 
+use crate::matmul::blocks::{Blocks, Iq4Nl, Iq4Xs, Mxfp4, Plain, Q2K, Q3K, Q4K, Q5K, Q6K};
 use crate::matmul::layout::Layout;
+
+/// How eight stored blocks of 32 weights become registers. What a type does not define itself goes through its plain
+/// meaning, [`Blocks`].
+///
+/// # Safety
+/// Of all methods: the CPU has the instructions of this level.
+pub(crate) trait Stored<const H: usize>: Blocks<H> {
+    /// The codes of two half blocks, each a block and which half of it: the first in the low lane.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn codes(eight: &[u8], halves: [(usize, usize); 2]) -> __m256i {
+        let low = Self::sixteen(eight, halves[0].0, halves[0].1);
+        let high = Self::sixteen(eight, halves[1].0, halves[1].1);
+        _mm256_set_m128i(sixteen(&high, 0), sixteen(&low, 0))
+    }
+
+    /// The scales of the blocks: of all their weights, or of their first and their last sixteen.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn scales(eight: &[u8]) -> [__m256; H] {
+        by_block(|b, h| Self::scale(eight, b, h))
+    }
+
+    /// The minima, if there are any.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn minima(eight: &[u8]) -> [__m256; H] {
+        by_block(|b, h| Self::minimum(eight, b, h))
+    }
+}
+
+// These go through their plain meaning.
+impl Stored<2> for Q2K {}
+impl Stored<2> for Q3K {}
+impl Stored<1> for Q4K {}
+impl Stored<1> for Q5K {}
+impl Stored<2> for Q6K {}
+impl Stored<1> for Iq4Nl {}
+impl Stored<1> for Iq4Xs {}
+impl Stored<1> for Mxfp4 {}
+
+impl<L: Layout> Stored<1> for Plain<L> {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn codes(eight: &[u8], halves: [(usize, usize); 2]) -> __m256i {
+        let [(first, first_half), (second, second_half)] = halves;
+        let blocks = [block::<L>(eight, first), block::<L>(eight, second)];
+        codes::<L>(blocks, [first_half, second_half])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn scales(eight: &[u8]) -> [__m256; 1] {
+        [numbers::<L>(eight, L::SCALE)]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn minima(eight: &[u8]) -> [__m256; 1] {
+        [numbers::<L>(eight, const { if let Some(min) = L::MIN { min } else { L::SCALE } })]
+    }
+}
+
+/// A number for each of eight blocks or half blocks.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn by_block<const H: usize>(number: impl Fn(usize, usize) -> f32) -> [__m256; H] {
+    let mut registers = [_mm256_setzero_ps(); H];
+    for h in 0..H {
+        let mut numbers = [0.0; 8];
+        for b in 0..8 {
+            numbers[b] = number(b, h);
+        }
+        // SAFETY: eight floats are there.
+        registers[h] = unsafe { _mm256_loadu_ps(numbers.as_ptr()) };
+    }
+    registers
+}
+
+/// Block `b`; one of zeros, with a scale of zero, if it is not there.
+#[inline(always)]
+fn block<L: Layout>(eight: &[u8], b: usize) -> &[u8] {
+    eight.get(b * L::BYTES..(b + 1) * L::BYTES).unwrap_or(&[0; 34][..L::BYTES])
+}
 
 /// Sixteen bytes from `at`.
 #[inline]
@@ -14,15 +99,15 @@ fn sixteen(bytes: &[u8], at: usize) -> __m128i {
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
 
-/// The codes of two halves: half `halves[0]` of the first block in the low lane, half `halves[1]` of the second in
-/// the high one. 8-bit codes are signed, the others unsigned.
+/// The codes of half `halves[0]` of the first block in the low lane, of half `halves[1]` of the second in the high.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn codes<L: Layout>(blocks: [&[u8]; 2], halves: [usize; 2]) -> __m256i {
+fn codes<L: Layout>(blocks: [&[u8]; 2], halves: [usize; 2]) -> __m256i {
     if L::BITS == 8 {
         let low = sixteen(blocks[0], L::CODES + 16 * halves[0]);
         let high = sixteen(blocks[1], L::CODES + 16 * halves[1]);
-        return _mm256_set_m128i(high, low);
+        // Signed bytes with the top bit flipped are codes around 128.
+        return _mm256_xor_si256(_mm256_set_m128i(high, low), _mm256_set1_epi8(i8::MIN));
     }
     let stored = _mm256_set_m128i(sixteen(blocks[1], L::CODES), sixteen(blocks[0], L::CODES));
     // Shifts per lane: the bits that cross from one byte into the next are masked off.
@@ -52,7 +137,7 @@ pub(super) fn codes<L: Layout>(blocks: [&[u8]; 2], halves: [usize; 2]) -> __m256
 }
 
 /// The sixteen fifth bits of one half of a block.
-#[inline]
+#[inline(always)]
 fn high_bits<L: Layout>(block: &[u8], half: usize) -> i16 {
     let at = const { if let Some(high) = L::HIGH { high } else { 0 } } + 2 * half;
     i16::from_le_bytes([block[at], block[at + 1]])
@@ -61,25 +146,12 @@ fn high_bits<L: Layout>(block: &[u8], half: usize) -> i16 {
 /// The f16 numbers at `at` of eight blocks.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn eight(blocks: [&[u8]; 8], at: usize) -> __m256 {
+fn numbers<L: Layout>(eight: &[u8], at: usize) -> __m256 {
     let mut numbers = [0; 8];
-    for i in 0..8 {
-        numbers[i] = i16::from_le_bytes([blocks[i][at], blocks[i][at + 1]]);
+    for b in 0..8 {
+        let block = block::<L>(eight, b);
+        numbers[b] = i16::from_le_bytes([block[at], block[at + 1]]);
     }
     let [a, b, c, d, e, f, g, h] = numbers;
     _mm256_cvtph_ps(_mm_setr_epi16(a, b, c, d, e, f, g, h))
-}
-
-/// The scales of eight blocks.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn scales<L: Layout>(blocks: [&[u8]; 8]) -> __m256 {
-    eight(blocks, L::SCALE)
-}
-
-/// The minima of eight blocks, for layouts that have them.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn minima<L: Layout>(blocks: [&[u8]; 8]) -> __m256 {
-    eight(blocks, const { if let Some(min) = L::MIN { min } else { 0 } })
 }

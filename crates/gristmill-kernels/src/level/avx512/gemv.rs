@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::unpack::Stored;
-use crate::matmul::activations::{GROUP, Group};
+use crate::matmul::activations::Group;
 use crate::matmul::kernels::Rows;
 
 /// How far ahead of use weights are asked for. Compute between the loads shortens the window in which the CPU looks

@@ -5,41 +5,14 @@
 
 use std::arch::x86_64::*;
 
-use half::f16;
+use super::unpack::{Stored, load};
+use crate::matmul::blocks::{
+    Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4K, Q5K, Q6K, number, six_bits_of_all,
+};
 
-use super::unpack::{Stored, load, nibbles};
-
-/// 4-bit codes, 6-bit scales and minima.
-pub(crate) struct Q4K;
-/// 5-bit codes, 6-bit scales and minima.
-pub(crate) struct Q5K;
-/// 6-bit codes, 8-bit scales for every sixteen weights.
-pub(crate) struct Q6K;
-
-/// Where super-block `half` of a group starts, if it is there.
+/// Super-block `half` of a group, if it is there.
 fn super_block(group: &[u8], bytes: usize, half: usize) -> Option<&[u8]> {
     group.get(half * bytes..(half + 1) * bytes)
-}
-
-fn number(bytes: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
-}
-
-fn dword(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-/// The 6-bit scales (`wanted` 0) or minima (1) of a Q4_K or Q5_K super-block, eight bytes.
-///
-/// The first four are the low six bits of bytes 0..4 (4..8); the other four have their low four bits in the low (high)
-/// nibbles of bytes 8..12 and their high two in the top bits of bytes 0..4 (4..8).
-fn six_bits(block: &[u8], wanted: usize) -> u64 {
-    const PACKED: usize = 4;
-    let own = dword(block, PACKED + 4 * wanted);
-    let shared = dword(block, PACKED + 8) >> (4 * wanted);
-    let low = own & 0x3f3f_3f3f;
-    let high = (shared & 0x0f0f_0f0f) | ((own >> 2) & 0x3030_3030);
-    u64::from(low) | u64::from(high) << 32
 }
 
 /// Sixteen six-bit numbers times the factor of their super-block.
@@ -50,7 +23,7 @@ fn scaled_six_bits(group: &[u8], bytes: usize, wanted: usize, sign: f32) -> __m5
     let mut factors = [0.0; 2];
     for half in 0..2 {
         if let Some(block) = super_block(group, bytes, half) {
-            packed[half] = six_bits(block, wanted) as i64;
+            packed[half] = six_bits_of_all(block, wanted) as i64;
             factors[half] = sign * number(block, 2 * wanted);
         }
     }
@@ -89,9 +62,6 @@ fn paired_nibbles(bytes: __m512i) -> [__m512i; 2] {
 }
 
 impl Stored<1> for Q4K {
-    const QUAD_BYTES: usize = 144 / 2;
-    const HAS_MIN: bool = true;
-    const ZERO_LOG2: u32 = 0;
     const NIBBLES: bool = true;
 
     #[inline]
@@ -125,11 +95,6 @@ impl Stored<1> for Q4K {
 }
 
 impl Stored<1> for Q5K {
-    const QUAD_BYTES: usize = 176 / 2;
-    const HAS_MIN: bool = true;
-    const ZERO_LOG2: u32 = 0;
-    const NIBBLES: bool = false;
-
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
@@ -157,16 +122,6 @@ impl Stored<1> for Q5K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn bytes<const FULL: bool>(_: &[u8], _: usize) -> __m512i {
-        unreachable!("codes of five bits are not nibbles")
-    }
-
-    fn place(lane: usize, nibble: usize) -> (usize, usize) {
-        (lane, nibble)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
         [scaled_six_bits(group, 176, 0, 1.0)]
     }
@@ -179,11 +134,6 @@ impl Stored<1> for Q5K {
 }
 
 impl Stored<2> for Q6K {
-    const QUAD_BYTES: usize = 210 / 2;
-    const HAS_MIN: bool = false;
-    const ZERO_LOG2: u32 = 5;
-    const NIBBLES: bool = false;
-
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
@@ -212,16 +162,6 @@ impl Stored<2> for Q6K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn bytes<const FULL: bool>(_: &[u8], _: usize) -> __m512i {
-        unreachable!("codes of six bits are not nibbles")
-    }
-
-    fn place(lane: usize, nibble: usize) -> (usize, usize) {
-        (lane, nibble)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 2] {
         const SCALES: usize = 192;
         let mut integers = [_mm_setzero_si128(); 2];
@@ -245,10 +185,11 @@ impl Stored<2> for Q6K {
             _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(last)), factors),
         ]
     }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn minima<const FULL: bool>(_: &[u8]) -> [__m512; 2] {
-        [_mm512_setzero_ps(); 2]
-    }
 }
+
+// These go through their plain meaning.
+impl Stored<2> for Q2K {}
+impl Stored<2> for Q3K {}
+impl Stored<1> for Iq4Nl {}
+impl Stored<1> for Iq4Xs {}
+impl Stored<1> for Mxfp4 {}

@@ -6,41 +6,93 @@
 #![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
-use std::marker::PhantomData;
 
+use crate::matmul::blocks::{Blocks, Plain};
 use crate::matmul::layout::Layout;
 
 /// How sixteen stored blocks of 32 weights become registers. Each block has `H` scales, for 32 or sixteen weights.
 ///
-/// The bytes of a group may hold fewer than sixteen blocks, unless `FULL`; codes and scales of the others are zero or
-/// anything finite, and zero.
+/// The bytes of a group may hold fewer than sixteen blocks, unless `FULL`; then the scales of the others are zero and
+/// their codes anything. What a type does not define itself goes through its plain meaning, [`Blocks`].
 ///
 /// # Safety
 /// Of all methods: the CPU has the instructions of this level.
-pub(crate) trait Stored<const H: usize>: 'static {
+pub(crate) trait Stored<const H: usize>: Blocks<H> {
     /// Bytes of four blocks.
-    const QUAD_BYTES: usize;
-    /// Whether a weight is `d code + m`, not `d (code - zero)`.
-    const HAS_MIN: bool;
-    /// The logarithm of the zero.
-    const ZERO_LOG2: u32;
+    const QUAD_BYTES: usize = Self::EIGHT_BYTES / 2;
     /// Whether codes are nibbles of [`bytes`](Self::bytes) and no more.
-    const NIBBLES: bool;
+    const NIBBLES: bool = false;
 
     /// The codes of quad `quad`: the first sixteen of each block, and the last sixteen of each.
-    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2];
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+        let mut lines = [Line([0; 64]), Line([0; 64])];
+        if let Some(eight) = eight::<Self, H>(group, quad / 2) {
+            for (half, line) in lines.iter_mut().enumerate() {
+                for (i, codes) in line.0.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+                    *codes = Self::sixteen(eight, quad % 2 * 4 + i, half);
+                }
+            }
+        }
+        [table(&lines[0]), table(&lines[1])]
+    }
 
     /// Of nibbles: the bytes they are in, sixteen in each 128-bit lane.
-    unsafe fn bytes<const FULL: bool>(group: &[u8], quad: usize) -> __m512i;
+    ///
+    /// # Panics
+    /// If codes are not nibbles.
+    unsafe fn bytes<const FULL: bool>(_group: &[u8], _quad: usize) -> __m512i {
+        unreachable!("asked of types with nibbles only")
+    }
 
     /// Of nibbles: the block and the half of it that the low or high nibbles of a lane are.
-    fn place(lane: usize, nibble: usize) -> (usize, usize);
+    fn place(lane: usize, nibble: usize) -> (usize, usize) {
+        (lane, nibble)
+    }
 
     /// The scales of the blocks: of all their weights, or of their first and their last sixteen.
-    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; H];
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; H] {
+        by_block::<Self, H>(group, Self::scale)
+    }
 
     /// The minima, if there are any.
-    unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; H];
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; H] {
+        by_block::<Self, H>(group, Self::minimum)
+    }
+}
+
+/// The first or second eight blocks of a group, or those of them that are there; `None` if none is.
+fn eight<S: Blocks<H> + ?Sized, const H: usize>(group: &[u8], half: usize) -> Option<&[u8]> {
+    let eight = group.get(half * S::EIGHT_BYTES..)?;
+    (!eight.is_empty()).then(|| &eight[..eight.len().min(S::EIGHT_BYTES)])
+}
+
+/// A number for each of sixteen blocks or half blocks.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn by_block<S: Blocks<H> + ?Sized, const H: usize>(
+    group: &[u8],
+    number: impl Fn(&[u8], usize, usize) -> f32,
+) -> [__m512; H] {
+    let mut registers = [_mm512_setzero_ps(); H];
+    for h in 0..H {
+        let mut numbers = [0.0; 16];
+        for half in 0..2 {
+            if let Some(eight) = eight::<S, H>(group, half) {
+                for b in 0..8 {
+                    numbers[8 * half + b] = number(eight, b, h);
+                }
+            }
+        }
+        // SAFETY: sixteen floats are there.
+        registers[h] = unsafe { _mm512_loadu_ps(numbers.as_ptr()) };
+    }
+    registers
 }
 
 /// 64 bytes in one cache line.
@@ -122,13 +174,7 @@ fn table(line: &Line) -> __m512i {
     load::<true>(&line.0, 0)
 }
 
-/// The types that the layout table describes.
-pub(crate) struct Plain<L>(PhantomData<L>);
-
 impl<L: Layout> Stored<1> for Plain<L> {
-    const QUAD_BYTES: usize = 4 * L::BYTES;
-    const HAS_MIN: bool = L::MIN.is_some();
-    const ZERO_LOG2: u32 = L::ZERO_LOG2;
     const NIBBLES: bool = L::BITS == 4 && L::HIGH.is_none();
 
     #[inline]
@@ -151,10 +197,6 @@ impl<L: Layout> Stored<1> for Plain<L> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn bytes<const FULL: bool>(group: &[u8], quad: usize) -> __m512i {
         gather::<L, FULL>(group, quad, 0)
-    }
-
-    fn place(lane: usize, nibble: usize) -> (usize, usize) {
-        (lane, nibble)
     }
 
     #[inline]
