@@ -4,7 +4,7 @@
 //! or one for each of its halves. Eight blocks are a unit here, since the types with super-blocks have eight in each.
 //! The other levels have faster ways for some types; this is how all others, and the portable level, read them.
 
-use super::layout::Layout;
+use super::layout::{IQ4, Layout, Scale};
 
 /// Reads eight blocks at a time. Fewer may be there at the end of a row; the codes of the others are zero, and so are
 /// their scales. Each block has `H` scales, one or two.
@@ -45,9 +45,9 @@ macro_rules! integer_types {
             Q4_K, blocks::Q4K, 1;
             Q5_K, blocks::Q5K, 1;
             Q6_K, blocks::Q6K, 2;
-            IQ4_NL, blocks::Iq4Nl, 1;
+            IQ4_NL, blocks::Plain<layout::IQ4_NL>, 1;
             IQ4_XS, blocks::Iq4Xs, 1;
-            MXFP4, blocks::Mxfp4, 1;
+            MXFP4, blocks::Plain<layout::MXFP4>, 1;
         }
     };
 }
@@ -99,7 +99,11 @@ fn block(eight: &[u8], bytes: usize, b: usize) -> Option<&[u8]> {
 
 impl<L: Layout> Blocks<1> for Plain<L> {
     const EIGHT_BYTES: usize = 8 * L::BYTES;
-    const CODE_BITS: u32 = if L::HIGH.is_some() { 5 } else { L::BITS };
+    const CODE_BITS: u32 = match (L::TABLE, L::HIGH) {
+        (Some(_), _) => 8,
+        (_, Some(_)) => 5,
+        (_, None) => L::BITS,
+    };
     const ZERO_LOG2: u32 = L::ZERO_LOG2;
     const HAS_MIN: bool = L::MIN.is_some();
 
@@ -111,6 +115,9 @@ impl<L: Layout> Blocks<1> for Plain<L> {
             return bytes_at(block, L::CODES + 16 * half).map(|code| code ^ 0x80);
         }
         let mut codes = nibbles(bytes_at(block, L::CODES), half);
+        if let Some(table) = L::TABLE {
+            return looked_up(codes, table);
+        }
         if let Some(high) = L::HIGH {
             for (i, code) in codes.iter_mut().enumerate() {
                 *code |= ((block[high + 2 * half + i / 8] >> (i % 8)) & 1) << 4;
@@ -121,12 +128,19 @@ impl<L: Layout> Blocks<1> for Plain<L> {
 
     #[inline(always)]
     fn scale(eight: &[u8], b: usize, _: usize) -> f32 {
-        block(eight, L::BYTES, b).map_or(0.0, |block| number(block, L::SCALE))
+        let Some(block) = block(eight, L::BYTES, b) else { return 0.0 };
+        match L::SCALE {
+            Scale::F16 => number(block, 0),
+            Scale::Power => match block[0] {
+                e @ (0 | 1) => f32::from_bits(0x0020_0000 << e),
+                e => f32::from_bits(u32::from(e - 1) << 23),
+            },
+        }
     }
 
     #[inline(always)]
     fn minimum(eight: &[u8], b: usize, _: usize) -> f32 {
-        let at = L::MIN.unwrap_or(L::SCALE);
+        let at = L::MIN.unwrap_or(0);
         block(eight, L::BYTES, b).map_or(0.0, |block| number(block, at))
     }
 }
@@ -292,34 +306,6 @@ fn looked_up(nibbles: [u8; 16], table: &[i8; 16]) -> [u8; 16] {
     nibbles.map(|nibble| (table[usize::from(nibble & 15)] as u8) ^ 0x80)
 }
 
-/// The values of the IQ4 types.
-pub(crate) const IQ4: [i8; 16] =
-    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
-
-/// Twice the values of a 4-bit float with two bits of exponent and one of mantissa.
-pub(crate) const E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
-
-/// As Q4_0, with a table of values.
-pub(crate) struct Iq4Nl;
-
-impl Blocks<1> for Iq4Nl {
-    const EIGHT_BYTES: usize = 8 * 18;
-    const CODE_BITS: u32 = 8;
-    const ZERO_LOG2: u32 = 7;
-    const HAS_MIN: bool = false;
-
-    #[inline(always)]
-    fn sixteen(eight: &[u8], b: usize, half: usize) -> [u8; 16] {
-        block(eight, 18, b)
-            .map_or([0; 16], |block| looked_up(nibbles(bytes_at(block, 2), half), &IQ4))
-    }
-
-    #[inline(always)]
-    fn scale(eight: &[u8], b: usize, _: usize) -> f32 {
-        block(eight, 18, b).map_or(0.0, |block| number(block, 0))
-    }
-}
-
 /// One number, 6-bit scales in a word and four bytes, 128 bytes of codes; the table of IQ4_NL.
 pub(crate) struct Iq4Xs;
 
@@ -339,32 +325,6 @@ impl Blocks<1> for Iq4Xs {
         let low = (eight[4 + b / 2] >> (b % 2 * 4)) & 15;
         let high = (u16::from_le_bytes([eight[2], eight[3]]) >> (2 * b)) as u8 & 3;
         number(eight, 0) * (f32::from(low | high << 4) - 32.0)
-    }
-}
-
-/// A power of two as a byte, then nibbles that are 4-bit floats.
-pub(crate) struct Mxfp4;
-
-impl Blocks<1> for Mxfp4 {
-    const EIGHT_BYTES: usize = 8 * 17;
-    const CODE_BITS: u32 = 8;
-    const ZERO_LOG2: u32 = 7;
-    const HAS_MIN: bool = false;
-
-    #[inline(always)]
-    fn sixteen(eight: &[u8], b: usize, half: usize) -> [u8; 16] {
-        block(eight, 17, b)
-            .map_or([0; 16], |block| looked_up(nibbles(bytes_at(block, 1), half), &E2M1))
-    }
-
-    #[inline(always)]
-    fn scale(eight: &[u8], b: usize, _: usize) -> f32 {
-        // 2^(e - 128), half the power that the byte stands for, since the table has twice the values.
-        let power = |e: u8| match e {
-            0 | 1 => f32::from_bits(0x0020_0000 << e),
-            _ => f32::from_bits(u32::from(e - 1) << 23),
-        };
-        block(eight, 17, b).map_or(0.0, |block| power(block[0]))
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use crate::matmul::blocks::{Blocks, Iq4Nl, Iq4Xs, Mxfp4, Plain, Q2K, Q3K, Q4K, Q5K, Q6K};
-use crate::matmul::layout::Layout;
+use crate::matmul::blocks::{Blocks, Iq4Xs, Plain, Q2K, Q3K, Q4K, Q5K, Q6K};
+use crate::matmul::layout::{IQ4, Layout, Scale};
 
 /// How eight stored blocks of 32 weights become registers. What a type does not define itself goes through its plain
 /// meaning, [`Blocks`].
@@ -42,9 +42,17 @@ impl Stored<2> for Q3K {}
 impl Stored<1> for Q4K {}
 impl Stored<1> for Q5K {}
 impl Stored<2> for Q6K {}
-impl Stored<1> for Iq4Nl {}
-impl Stored<1> for Iq4Xs {}
-impl Stored<1> for Mxfp4 {}
+
+impl Stored<1> for Iq4Xs {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn codes(eight: &[u8], halves: [(usize, usize); 2]) -> __m256i {
+        let [(first, first_half), (second, second_half)] = halves;
+        let stored =
+            _mm256_set_m128i(sixteen(eight, 8 + 16 * second), sixteen(eight, 8 + 16 * first));
+        look_up(nibbles(stored, [first_half, second_half]), &IQ4)
+    }
+}
 
 impl<L: Layout> Stored<1> for Plain<L> {
     #[inline]
@@ -58,14 +66,38 @@ impl<L: Layout> Stored<1> for Plain<L> {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn scales(eight: &[u8]) -> [__m256; 1] {
-        [numbers::<L>(eight, L::SCALE)]
+        if L::SCALE == Scale::F16 {
+            [numbers::<L>(eight, 0)]
+        } else {
+            by_block(|b, h| Self::scale(eight, b, h))
+        }
     }
 
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn minima(eight: &[u8]) -> [__m256; 1] {
-        [numbers::<L>(eight, const { if let Some(min) = L::MIN { min } else { L::SCALE } })]
+        [numbers::<L>(eight, const { if let Some(min) = L::MIN { min } else { 0 } })]
     }
+}
+
+/// The low (0) or high (1) nibbles of each lane.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn nibbles(stored: __m256i, halves: [usize; 2]) -> __m256i {
+    // The bits that cross from one byte into the next are masked off.
+    let [first, second] = [4 * halves[0] as i64, 4 * halves[1] as i64];
+    let shifts = _mm256_set_epi64x(second, second, first, first);
+    _mm256_and_si256(_mm256_srlv_epi64(stored, shifts), _mm256_set1_epi8(0x0f))
+}
+
+/// Entries of a table, plus 128.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn look_up(nibbles: __m256i, entries: &[i8; 16]) -> __m256i {
+    // SAFETY: sixteen bytes are there.
+    let entries = unsafe { _mm_loadu_si128(entries.as_ptr().cast()) };
+    let codes = _mm_xor_si128(entries, _mm_set1_epi8(i8::MIN));
+    _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(codes), nibbles)
 }
 
 /// A number for each of eight blocks or half blocks.
@@ -110,14 +142,10 @@ fn codes<L: Layout>(blocks: [&[u8]; 2], halves: [usize; 2]) -> __m256i {
         return _mm256_xor_si256(_mm256_set_m128i(high, low), _mm256_set1_epi8(i8::MIN));
     }
     let stored = _mm256_set_m128i(sixteen(blocks[1], L::CODES), sixteen(blocks[0], L::CODES));
-    // Shifts per lane: the bits that cross from one byte into the next are masked off.
-    let shifts = _mm256_set_epi64x(
-        4 * halves[1] as i64,
-        4 * halves[1] as i64,
-        4 * halves[0] as i64,
-        4 * halves[0] as i64,
-    );
-    let nibbles = _mm256_and_si256(_mm256_srlv_epi64(stored, shifts), _mm256_set1_epi8(0x0f));
+    let nibbles = nibbles(stored, halves);
+    if let Some(entries) = L::TABLE {
+        return look_up(nibbles, entries);
+    }
     if L::HIGH.is_none() {
         return nibbles;
     }

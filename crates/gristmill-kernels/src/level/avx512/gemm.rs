@@ -194,9 +194,10 @@ fn pack_nibbles<S: Stored<H>, const H: usize, const FULL: bool>(
             let codes = nibbles(columns[4 * lane + j]);
             for nibble in 0..2 {
                 let (b, part) = S::place(lane, nibble);
+                // SAFETY: this function has the instructions.
+                let codes = unsafe { S::codes(codes[nibble]) };
                 if let Some(block) = blocks.get_mut(b) {
-                    block.codes[4 * part + j][half] =
-                        _mm512_add_epi8(codes[nibble], offset::<S, H>());
+                    block.codes[4 * part + j][half] = _mm512_add_epi8(codes, offset::<S, H>());
                 }
             }
         }

@@ -5,10 +5,9 @@
 
 use std::arch::x86_64::*;
 
-use super::unpack::{Stored, load};
-use crate::matmul::blocks::{
-    Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4K, Q5K, Q6K, number, six_bits_of_all,
-};
+use super::unpack::{Stored, load, look_up, nibbles};
+use crate::matmul::blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K, number, six_bits_of_all};
+use crate::matmul::layout::IQ4;
 
 /// Super-block `half` of a group, if it is there.
 fn super_block(group: &[u8], bytes: usize, half: usize) -> Option<&[u8]> {
@@ -20,22 +19,13 @@ fn super_block(group: &[u8], bytes: usize, half: usize) -> Option<&[u8]> {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn scaled_six_bits(group: &[u8], bytes: usize, wanted: usize, sign: f32) -> __m512 {
     let mut packed = [0; 2];
-    let mut factors = [0.0; 2];
     for half in 0..2 {
         if let Some(block) = super_block(group, bytes, half) {
             packed[half] = six_bits_of_all(block, wanted) as i64;
-            factors[half] = sign * number(block, 2 * wanted);
         }
     }
     let integers = _mm512_cvtepu8_epi32(_mm_set_epi64x(packed[1], packed[0]));
-    _mm512_mul_ps(_mm512_cvtepi32_ps(integers), by_half(factors))
-}
-
-/// A number for the first eight lanes and one for the others.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn by_half(numbers: [f32; 2]) -> __m512 {
-    _mm512_mask_mov_ps(_mm512_set1_ps(numbers[0]), 0xff00, _mm512_set1_ps(numbers[1]))
+    _mm512_mul_ps(_mm512_cvtepi32_ps(integers), factors(group, bytes, 2 * wanted, sign))
 }
 
 /// Sixteen bytes, in all four lanes.
@@ -100,18 +90,7 @@ impl Stored<1> for Q5K {
     unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
         let (start, part) = (quad / 2 * 176, quad % 2);
         let mut codes = paired_nibbles(load::<FULL>(group, start + 48 + 64 * part));
-        // Block `i` of the quad has bit `4 part + i` of each of the 32 bytes.
-        let bits = _mm512_setr_epi64(
-            0x0101_0101_0101_0101,
-            0x0101_0101_0101_0101,
-            0x0202_0202_0202_0202,
-            0x0202_0202_0202_0202,
-            0x0404_0404_0404_0404,
-            0x0404_0404_0404_0404,
-            0x0808_0808_0808_0808,
-            0x0808_0808_0808_0808,
-        );
-        let bits = _mm512_sll_epi64(bits, _mm_cvtsi32_si128(4 * part as i32));
+        let bits = bit_of_block(part);
         for half in 0..2 {
             let set = _mm512_test_epi8_mask(four_times(group, start + 16 + 16 * half), bits);
             codes[half] =
@@ -163,33 +142,138 @@ impl Stored<2> for Q6K {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 2] {
-        const SCALES: usize = 192;
-        let mut integers = [_mm_setzero_si128(); 2];
-        let mut factors = [0.0; 2];
-        for half in 0..2 {
-            if let Some(block) = super_block(group, 210, half) {
-                let bytes: &[u8; 16] =
-                    block[SCALES..].first_chunk().expect("inside the super-block");
-                // SAFETY: sixteen bytes are there.
-                integers[half] = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
-                factors[half] = number(block, 208);
-            }
-        }
-        // Even bytes are the scales of first halves, odd ones of last halves.
-        let pairs = _mm256_set_m128i(integers[1], integers[0]);
-        let first = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(pairs));
-        let last = _mm256_srai_epi16::<8>(pairs);
-        let factors = by_half(factors);
-        [
-            _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(first)), factors),
-            _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(last)), factors),
-        ]
+        each_half(pairs(group, 210, 192), factors(group, 210, 208, 1.0))
     }
 }
 
-// These go through their plain meaning.
-impl Stored<2> for Q2K {}
-impl Stored<2> for Q3K {}
-impl Stored<1> for Iq4Nl {}
-impl Stored<1> for Iq4Xs {}
-impl Stored<1> for Mxfp4 {}
+impl Stored<2> for Q2K {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+        two_bits(group, quad / 2 * 84 + 16 + quad % 2 * 32)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 2] {
+        let integers = pairs(group, 84, 0);
+        let factors = factors(group, 84, 80, 1.0);
+        each_half(_mm256_and_si256(integers, _mm256_set1_epi8(0x0f)), factors)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; 2] {
+        let integers = _mm256_srli_epi16::<4>(pairs(group, 84, 0));
+        let factors = factors(group, 84, 82, -1.0);
+        each_half(_mm256_and_si256(integers, _mm256_set1_epi8(0x0f)), factors)
+    }
+}
+
+impl Stored<2> for Q3K {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+        let (start, part) = (quad / 2 * 110, quad % 2);
+        let mut codes = two_bits(group, start + 32 + 32 * part);
+        for half in 0..2 {
+            let set =
+                _mm512_test_epi8_mask(four_times(group, start + 16 * half), bit_of_block(part));
+            codes[half] = _mm512_mask_add_epi8(codes[half], set, codes[half], _mm512_set1_epi8(4));
+        }
+        codes
+    }
+}
+
+impl Stored<1> for Iq4Xs {
+    const NIBBLES: bool = true;
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+        // SAFETY: this function has the instructions.
+        let [low, high] = nibbles(unsafe { Self::bytes::<FULL>(group, quad) });
+        [look_up(low, &IQ4), look_up(high, &IQ4)]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn bytes<const FULL: bool>(group: &[u8], quad: usize) -> __m512i {
+        load::<FULL>(group, quad / 2 * 136 + 8 + quad % 2 * 64)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn codes(nibbles: __m512i) -> __m512i {
+        look_up(nibbles, &IQ4)
+    }
+}
+
+/// The 2-bit codes of four blocks in the 32 bytes at `at`: block `i` has bits `2 i` and `2 i + 1` of each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn two_bits(group: &[u8], at: usize) -> [__m512i; 2] {
+    let shifts = _mm512_setr_epi64(0, 0, 2, 2, 4, 4, 6, 6);
+    let mask = _mm512_set1_epi8(3);
+    [
+        _mm512_and_si512(_mm512_srlv_epi64(four_times(group, at), shifts), mask),
+        _mm512_and_si512(_mm512_srlv_epi64(four_times(group, at + 16), shifts), mask),
+    ]
+}
+
+/// Bit `4 part + i` in every byte of lane `i`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn bit_of_block(part: usize) -> __m512i {
+    let bits = _mm512_setr_epi64(
+        0x0101_0101_0101_0101,
+        0x0101_0101_0101_0101,
+        0x0202_0202_0202_0202,
+        0x0202_0202_0202_0202,
+        0x0404_0404_0404_0404,
+        0x0404_0404_0404_0404,
+        0x0808_0808_0808_0808,
+        0x0808_0808_0808_0808,
+    );
+    _mm512_sll_epi64(bits, _mm_cvtsi32_si128(4 * part as i32))
+}
+
+/// Two bytes per block, one for each half, from `at` of both super-blocks.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn pairs(group: &[u8], bytes: usize, at: usize) -> __m256i {
+    let mut halves = [_mm_setzero_si128(); 2];
+    for half in 0..2 {
+        if let Some(block) = super_block(group, bytes, half) {
+            let bytes: &[u8; 16] = block[at..].first_chunk().expect("inside the super-block");
+            // SAFETY: sixteen bytes are there.
+            halves[half] = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
+        }
+    }
+    _mm256_set_m128i(halves[1], halves[0])
+}
+
+/// The numbers at `at` of both super-blocks, for their blocks; zero for one that is not there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn factors(group: &[u8], bytes: usize, at: usize, sign: f32) -> __m512 {
+    let mut factors = [0.0; 2];
+    for half in 0..2 {
+        if let Some(block) = super_block(group, bytes, half) {
+            factors[half] = sign * number(block, at);
+        }
+    }
+    _mm512_mask_mov_ps(_mm512_set1_ps(factors[0]), 0xff00, _mm512_set1_ps(factors[1]))
+}
+
+/// Signed bytes times factors: even ones are those of first halves of blocks, odd ones of last halves.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn each_half(pairs: __m256i, factors: __m512) -> [__m512; 2] {
+    let first = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(pairs));
+    let last = _mm256_srai_epi16::<8>(pairs);
+    [
+        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(first)), factors),
+        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(last)), factors),
+    ]
+}

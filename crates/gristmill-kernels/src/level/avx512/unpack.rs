@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use crate::matmul::blocks::{Blocks, Plain};
-use crate::matmul::layout::Layout;
+use crate::matmul::layout::{Layout, Scale};
 
 /// How sixteen stored blocks of 32 weights become registers. Each block has `H` scales, for 32 or sixteen weights.
 ///
@@ -49,6 +49,14 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     /// Of nibbles: the block and the half of it that the low or high nibbles of a lane are.
     fn place(lane: usize, nibble: usize) -> (usize, usize) {
         (lane, nibble)
+    }
+
+    /// Of nibbles: the codes they stand for.
+    ///
+    /// # Panics
+    /// If codes are not nibbles.
+    unsafe fn codes(nibbles: __m512i) -> __m512i {
+        nibbles
     }
 
     /// The scales of the blocks: of all their weights, or of their first and their last sixteen.
@@ -188,7 +196,7 @@ impl<L: Layout> Stored<1> for Plain<L> {
         }
         let [low, high] = nibbles(first);
         if L::HIGH.is_none() {
-            return [low, high];
+            return [plain_codes::<L>(low), plain_codes::<L>(high)];
         }
         [with_fifth::<L, FULL>(low, group, quad, 0), with_fifth::<L, FULL>(high, group, quad, 1)]
     }
@@ -201,17 +209,46 @@ impl<L: Layout> Stored<1> for Plain<L> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn codes(nibbles: __m512i) -> __m512i {
+        plain_codes::<L>(nibbles)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
-        [sixteen::<L, FULL>(group, &const { scale_table::<L>(L::SCALE) })]
+        if L::SCALE == Scale::F16 {
+            [sixteen::<L, FULL>(group, &const { scale_table::<L>(0) })]
+        } else {
+            by_block::<Self, 1>(group, Self::scale)
+        }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
-        let table =
-            &const { scale_table::<L>(if let Some(min) = L::MIN { min } else { L::SCALE }) };
+        let table = &const { scale_table::<L>(if let Some(min) = L::MIN { min } else { 0 }) };
         [sixteen::<L, FULL>(group, table)]
     }
+}
+
+/// The codes that nibbles stand for: themselves, or entries of the table plus 128.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn plain_codes<L: Layout>(nibbles: __m512i) -> __m512i {
+    match L::TABLE {
+        Some(entries) => look_up(nibbles, entries),
+        None => nibbles,
+    }
+}
+
+/// Entries of a table, plus 128.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn look_up(nibbles: __m512i, entries: &[i8; 16]) -> __m512i {
+    // SAFETY: sixteen bytes are there.
+    let entries = unsafe { _mm_loadu_si128(entries.as_ptr().cast()) };
+    let codes = _mm_xor_si128(entries, _mm_set1_epi8(i8::MIN));
+    _mm512_shuffle_epi8(_mm512_broadcast_i32x4(codes), nibbles)
 }
 
 /// The low and the high nibble of each byte.
