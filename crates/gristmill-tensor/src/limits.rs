@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 
-/// The most that a file may ask for. The defaults leave room for every released model; see docs/security.md.
+/// The most that a file may ask for. The defaults leave room for every released model; see SECURITY.md.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Tensors in one checkpoint.

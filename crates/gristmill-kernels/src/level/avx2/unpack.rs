@@ -36,21 +36,62 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     }
 }
 
-// These go through their plain meaning.
-impl Stored<2> for Q2K {}
-impl Stored<2> for Q3K {}
-impl Stored<1> for Q4K {}
-impl Stored<1> for Q5K {}
-impl Stored<2> for Q6K {}
+impl Stored<2> for Q2K {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn codes(eight: &[u8], halves: [(usize, usize); 2]) -> __m256i {
+        bits(eight, halves, |b, half| (16 + b / 4 * 32 + 16 * half, b % 4 * 2), 0x03)
+    }
+}
+
+impl Stored<2> for Q3K {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn codes(eight: &[u8], halves: [(usize, usize); 2]) -> __m256i {
+        let low = bits(eight, halves, |b, half| (32 + b / 4 * 32 + 16 * half, b % 4 * 2), 0x03);
+        let third = bits(eight, halves, |b, half| (16 * half, b), 0x01);
+        _mm256_or_si256(low, _mm256_slli_epi16::<2>(third))
+    }
+}
+
+impl Stored<1> for Q4K {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn codes(eight: &[u8], halves: [(usize, usize); 2]) -> __m256i {
+        bits(eight, halves, |b, half| (16 + b / 2 * 32 + 16 * half, b % 2 * 4), 0x0f)
+    }
+}
+
+impl Stored<1> for Q5K {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn codes(eight: &[u8], halves: [(usize, usize); 2]) -> __m256i {
+        let low = bits(eight, halves, |b, half| (48 + b / 2 * 32 + 16 * half, b % 2 * 4), 0x0f);
+        let fifth = bits(eight, halves, |b, half| (16 + 16 * half, b), 0x01);
+        _mm256_or_si256(low, _mm256_slli_epi16::<4>(fifth))
+    }
+}
+
+impl Stored<2> for Q6K {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn codes(eight: &[u8], halves: [(usize, usize); 2]) -> __m256i {
+        let low = bits(
+            eight,
+            halves,
+            |b, half| (b / 4 * 64 + b % 2 * 32 + 16 * half, b % 4 / 2 * 4),
+            0x0f,
+        );
+        let high = bits(eight, halves, |b, half| (128 + b / 4 * 32 + 16 * half, b % 4 * 2), 0x03);
+        _mm256_or_si256(low, _mm256_slli_epi16::<4>(high))
+    }
+}
 
 impl Stored<1> for Iq4Xs {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn codes(eight: &[u8], halves: [(usize, usize); 2]) -> __m256i {
-        let [(first, first_half), (second, second_half)] = halves;
-        let stored =
-            _mm256_set_m128i(sixteen(eight, 8 + 16 * second), sixteen(eight, 8 + 16 * first));
-        look_up(nibbles(stored, [first_half, second_half]), &IQ4)
+        look_up(bits(eight, halves, |b, half| (8 + 16 * b, 4 * half), 0x0f), &IQ4)
     }
 }
 
@@ -80,14 +121,30 @@ impl<L: Layout> Stored<1> for Plain<L> {
     }
 }
 
-/// The low (0) or high (1) nibbles of each lane.
+/// Some bits of sixteen bytes in each lane: `place` says, for a block and a half of it, which bytes, and from which bit
+/// on.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn nibbles(stored: __m256i, halves: [usize; 2]) -> __m256i {
-    // The bits that cross from one byte into the next are masked off.
-    let [first, second] = [4 * halves[0] as i64, 4 * halves[1] as i64];
+fn bits(
+    eight: &[u8],
+    halves: [(usize, usize); 2],
+    place: impl Fn(usize, usize) -> (usize, usize),
+    mask: i8,
+) -> __m256i {
+    let (first, first_bit) = place(halves[0].0, halves[0].1);
+    let (second, second_bit) = place(halves[1].0, halves[1].1);
+    let stored = _mm256_set_m128i(sixteen(eight, second), sixteen(eight, first));
+    shifted(stored, [first_bit, second_bit], mask)
+}
+
+/// The bits of `mask` of each byte, shifted right by as much as is said for each lane.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn shifted(stored: __m256i, bits: [usize; 2], mask: i8) -> __m256i {
+    // What crosses from one byte into the next is masked off.
+    let [first, second] = [bits[0] as i64, bits[1] as i64];
     let shifts = _mm256_set_epi64x(second, second, first, first);
-    _mm256_and_si256(_mm256_srlv_epi64(stored, shifts), _mm256_set1_epi8(0x0f))
+    _mm256_and_si256(_mm256_srlv_epi64(stored, shifts), _mm256_set1_epi8(mask))
 }
 
 /// Entries of a table, plus 128.
@@ -142,7 +199,7 @@ fn codes<L: Layout>(blocks: [&[u8]; 2], halves: [usize; 2]) -> __m256i {
         return _mm256_xor_si256(_mm256_set_m128i(high, low), _mm256_set1_epi8(i8::MIN));
     }
     let stored = _mm256_set_m128i(sixteen(blocks[1], L::CODES), sixteen(blocks[0], L::CODES));
-    let nibbles = nibbles(stored, halves);
+    let nibbles = shifted(stored, [4 * halves[0], 4 * halves[1]], 0x0f);
     if let Some(entries) = L::TABLE {
         return look_up(nibbles, entries);
     }
