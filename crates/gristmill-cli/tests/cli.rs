@@ -245,6 +245,27 @@ fn a_file_cut_short_anywhere_is_one_clear_line() {
 }
 
 #[test]
+fn a_weight_that_is_no_number_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("checkpoint");
+    fs::create_dir(&checkpoint).unwrap();
+    gristmill_testkit::tiny("llama", &gristmill_testkit::Options::default())
+        .save(&checkpoint)
+        .unwrap();
+    let file = checkpoint.join("model.safetensors");
+    let name = "model.layers.0.mlp.up_proj.weight";
+    let range = gristmill::safetensors::Reader::open(&file).unwrap().byte_range(name).unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[range.start as usize..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&file, bytes).unwrap();
+
+    let out = folder.path().join("out.gguf");
+    let line = fail(&["convert", text(&checkpoint), "-o", text(&out), "--outtype", "q4_0"]);
+    assert!(line.contains("blk.0.ffn_up.weight") && line.contains("NaN"), "{line}");
+    assert_eq!(listing(folder.path()), ["checkpoint"]);
+}
+
+#[test]
 fn a_full_disk_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let disk = folder.path().join("disk");

@@ -72,7 +72,8 @@ impl Canonical {
     fn add_vocabulary(&mut self, tokenizer: Option<&Tokenizer>) -> Result<()> {
         let Some(tokenizer) = tokenizer else { return Ok(()) };
         let n_vocab = self.expect(EMBEDDING)?.shape.rows();
-        let notes = tokenizer.to_metadata(n_vocab, &mut self.metadata)?;
+        let mut notes = tokenizer.notes().to_vec();
+        notes.extend(tokenizer.to_metadata(n_vocab, &mut self.metadata)?);
         self.notes.extend(notes.into_iter().map(Note::Tokenizer));
         Ok(())
     }

@@ -1,17 +1,16 @@
 //! The memory budget: how many rows are in work at once, and on how many threads.
 //!
-//! A worker holds one slab: its stored rows, the same rows as `f32`, and the rows as they will be stored. Slabs are
-//! small enough to stay in a core's cache on their way from one file to the other, and never so large that all
-//! workers together exceed the budget. When a single row is too long for that, fewer workers are used; rows are
-//! quantized one by one, so neither choice shows in the bytes that are written.
+//! A worker holds one slab: its stored rows, some of the same rows as `f32`, and the rows as they will be stored. Slabs
+//! are never so large that all workers together exceed the budget. When a single row is too long for that, fewer
+//! workers are used; rows are quantized one by one, so neither choice shows in the bytes that are written.
 
 use std::ops::Range;
 
 use crate::plan::PlannedTensor;
 use crate::{Error, Result};
 
-/// Stored bytes of a slab where the budget allows: near the cache, yet long enough that system calls cost nothing.
-const SLAB_BYTES: u64 = 2 << 20;
+/// Stored bytes of a slab where the budget allows. Systems are fastest with reads and writes of this size.
+const SLAB_BYTES: u64 = 8 << 20;
 
 /// A run of rows of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +57,7 @@ impl Slabs {
     }
 }
 
-/// Bytes that one row takes while it is in work; at least 1.
+/// The most bytes that one row takes while it is in work; at least 1.
 fn row_cost(tensor: &PlannedTensor) -> u64 {
     let source = tensor.source.row_bytes() as u64;
     let elements = tensor.source.shape.row_len() as u64;

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::{Error, Result};
 
@@ -13,6 +14,8 @@ pub struct AtomicFile {
     target: PathBuf,
     partial: PathBuf,
     file: File,
+    /// Held while writing. Systems let one writer at a time into a file anyway, but let the others spin.
+    turn: Mutex<()>,
     overwrite: bool,
     finished: bool,
 }
@@ -36,7 +39,8 @@ impl AtomicFile {
             .truncate(true)
             .open(&partial)
             .map_err(Error::io(&target))?;
-        Ok(AtomicFile { target, partial, file, overwrite, finished: false })
+        let turn = Mutex::new(());
+        Ok(AtomicFile { target, partial, file, turn, overwrite, finished: false })
     }
 
     /// Where the file will appear.
@@ -57,6 +61,7 @@ impl AtomicFile {
     /// # Errors
     /// [`Error::Io`], a full disk among them.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         write_all_at(&self.file, bytes, offset).map_err(Error::io(&self.target))
     }
 

@@ -5,9 +5,11 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::ops::ControlFlow;
 
+use gristmill::GenerateOptions;
 use gristmill::runtime::{Chain, SamplerOptions, Session, SessionOptions};
-use gristmill::tokenizer::{EncodeOptions, TextStream};
+use gristmill::tokenizer::EncodeOptions;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -19,20 +21,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut session = Session::new(model, SessionOptions { n_ctx, ..SessionOptions::default() })?;
     let mut sampler = Chain::new(SamplerOptions::default());
 
-    let options = EncodeOptions { add_special: true, parse_special: false };
-    let tokens = tokenizer.encode(&prompt, options)?;
-    let n_predict = n_ctx.saturating_sub(tokens.len()).min(200);
-    let mut text = TextStream::continuing(&*tokenizer, true);
+    let encoding = EncodeOptions { add_special: true, parse_special: false };
+    let tokens = tokenizer.encode(&prompt, encoding)?;
+    let options = GenerateOptions { n_predict: Some(200), ..GenerateOptions::default() };
     print!("{prompt}");
-    for token in session.generate(&mut sampler, &tokens).take(n_predict) {
-        let token = token?;
-        if tokenizer.is_eog(token) {
-            break;
-        }
-        // A character may take several tokens: nothing is shown before it is whole.
-        print!("{}", text.push(token));
-        std::io::stdout().flush()?;
-    }
-    println!("{}", text.flush());
+    // Text comes in whole characters, although one may take several tokens.
+    let mut show = |text: &str| {
+        print!("{text}");
+        let _ = std::io::stdout().flush();
+        ControlFlow::Continue(())
+    };
+    let tokenizer = Some(&*tokenizer);
+    let written =
+        gristmill::generate(&mut session, tokenizer, &mut sampler, &tokens, &options, &mut show)?;
+    println!("\n[{} tokens, {}]", written.tokens.len(), written.finish_reason.name());
     Ok(())
 }

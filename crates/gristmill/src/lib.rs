@@ -48,7 +48,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A whole run, on a model made for the occasion:
+//! [`generate`](generate()) does that and knows when to stop. A whole run, on a model made for the occasion:
 //!
 //! ```
 //! use gristmill::convert::{ConvertOptions, OutType};
@@ -81,8 +81,9 @@
 //! | [`kernels`], [`runtime`] | fast arithmetic; models, sessions, samplers |
 //! | [`verify`] | comparison and measurement |
 //!
-//! Reading order of this crate: `formats` (the registry), `layout` (which files make a model), `open`, `verbs`, `error`;
-//! `sniff` and `index` serve them.
+//! Reading order of this crate: `formats` (the registry), `layout` (which files make a model), `open`, `verbs`,
+//! `generate`, `error`; `sniff`, `index` and `stop` serve them. The programs in `examples/` are the verbs with a few
+//! lines around them.
 #![forbid(unsafe_code)]
 
 mod error;

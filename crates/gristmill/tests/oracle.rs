@@ -94,9 +94,12 @@ impl Reference {
     }
 
     fn logits(&self, name: &str) -> Vec<f32> {
-        let tensor = self.logits.tensor(name).unwrap();
-        tensor.bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+        floats(&self.logits.tensor(name).unwrap().bytes)
     }
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
 }
 
 fn ids(value: &Value) -> Vec<u32> {
@@ -264,4 +267,40 @@ models! {
     llama_with_grouped_heads_and_sentencepiece_is_right: "llama-sp";
     the_smallest_llama_is_right: "micro-llama";
     mpt_is_right: "mpt-a";
+}
+
+/// Files by llama.cpp, and how far its own logits may be from ours on average: both quantize activations, in their
+/// own ways.
+const GGUF_FILES: [(&str, f32); 10] = [
+    ("micro-llama/micro-llama.f16.gguf", 1e-3),
+    ("llama-json/llama-json.bf16.gguf", 1e-2),
+    ("llama-json/llama-json.Q8_0.gguf", 2e-2),
+    ("mpt-a/mpt-a.q8_0.gguf", 2e-2),
+    ("llama-sp/llama-sp.Q6_K.gguf", 2e-2),
+    ("micro-llama/micro-llama.Q4_0.gguf", 2e-2),
+    ("mpt-a/mpt-a.Q4_0.gguf", 2e-2),
+    ("llama-sp/llama-sp.Q4_0.gguf", 2e-2),
+    ("llama-sp/llama-sp.Q4_K_M.gguf", 2e-2),
+    ("llama-sp/llama-sp.Q2_K.gguf", 2e-2),
+];
+
+#[test]
+fn files_of_llama_cpp_run_as_there() {
+    let Some(oracle) = oracle("files of llama.cpp") else { return };
+    for (file, max_mean_error) in GGUF_FILES {
+        let (model, name) = file.split_once('/').unwrap();
+        let reference = Reference::read(&oracle, model);
+        let subject =
+            Subject::load(&oracle.join("gguf").join(file), file.into(), Weights::F32, &reference);
+        let prompt = &reference.json["prompts"][0];
+        subject.check_ids(prompt);
+        let found = subject.logits(&mut subject.session(), &ids(&prompt["ids"]));
+        let peer = oracle.join("peer").join(model).with_extension("safetensors");
+        let peer = gristmill::safetensors::Reader::open(&peer).unwrap();
+        let expected = floats(&peer.tensor(&format!("{name}|llama.cpp-2026")).unwrap().bytes);
+        assert_eq!(found.len(), expected.len(), "{file}");
+        let sum: f32 = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).sum();
+        let error = sum / found.len() as f32;
+        assert!(error <= max_mean_error, "{file}: logits differ by {error} on average");
+    }
 }

@@ -7,7 +7,7 @@
 //!
 //! - `unpack`: stored blocks to registers, driven by the layout table.
 //! - `gemv`: one token, eight blocks of one row at a time.
-//! - `gemm`: many tokens, panels of sixteen rows and register tiles of 16 x 4.
+//! - `gemm`: many tokens, panels of sixteen rows and register tiles of 16 x 2.
 #![expect(
     unsafe_code,
     reason = "functions with target features are called once the CPU has been asked"

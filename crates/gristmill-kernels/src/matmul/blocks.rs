@@ -12,6 +12,10 @@ pub(crate) trait Blocks<const H: usize>: 'static {
     /// Bytes of eight blocks.
     const EIGHT_BYTES: usize;
     /// Bits of a code.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "asked where sums saturate")
+    )]
     const CODE_BITS: u32;
     /// The logarithm of `zero`; no meaning where there is a minimum.
     const ZERO_LOG2: u32;

@@ -36,8 +36,8 @@ pub(crate) trait TileKernel {
     /// This thread's memory for panels.
     fn scratch() -> &'static LocalKey<RefCell<Vec<Self::Block>>>;
 
-    /// Unpacks at most `ROWS` rows, the steps of `steps`, into the blocks of `panel`. What stands in rows of the panel that
-    /// the weights do not have is not looked at.
+    /// Unpacks at most `ROWS` rows, the steps of `steps`, into the blocks of `panel`. What stands in rows of the panel
+    /// that the weights do not have is not looked at.
     fn pack(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Self::Block]);
 
     /// Adds to (or, for the first steps, sets) the elements of `y`: its columns are the panel's rows, its rows the

@@ -241,7 +241,8 @@ fn a_token_has_the_same_result_whatever_the_others_are() {
     let team = Team::new(2);
     let mut random = Random(5);
     for dtype in [DType::BF16, DType::Q4_1, DType::Q8_0, DType::Q4_K] {
-        let (n_in, n_out) = (1536, 70);
+        // More than one slice of every kernel.
+        let (n_in, n_out) = (4608, 70);
         let weight = weight(dtype, n_out, n_in, &mut random);
         let x = random.floats(21 * n_in);
         let sizes: Vec<f64> = oracle(&weight, &x).iter().map(|[_, size, _]| *size).collect();

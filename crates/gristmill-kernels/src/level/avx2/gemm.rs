@@ -59,7 +59,7 @@ where
 {
     type Block = Block<H>;
     const ROWS: usize = 16;
-    const TOKENS: usize = 4;
+    const TOKENS: usize = 2;
     const STEP: usize = 32;
     const SLICE: usize = 2 * GROUP;
     const ZERO: Block<H> = Block::ZERO;
@@ -85,7 +85,7 @@ where
                 }
             };
         }
-        tile_of!(1 2 3 4);
+        tile_of!(1 2);
     }
 }
 
@@ -198,10 +198,8 @@ fn tile<S: Stored<H>, const H: usize, const N: usize>(
         }
         for (q, blocks) in blocks.chunks(4).enumerate() {
             for (i, block) in blocks.iter().enumerate() {
-                for n in 0..N {
-                    for h in 0..H {
-                        add_block::<S, H>(block, group[n], q, i, h, &mut sums[n]);
-                    }
+                for h in 0..H {
+                    add_block::<S, H, N>(block, group, q, i, h, &mut sums);
                 }
             }
         }
@@ -211,51 +209,66 @@ fn tile<S: Stored<H>, const H: usize, const N: usize>(
     }
 }
 
-/// Adds the products of one block of sixteen rows, or of its half `h` if halves have their own scales, with one token.
+/// Adds the products of one block of sixteen rows, or of its half `h` if halves have their own scales, with `N` tokens.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_block<S: Stored<H>, const H: usize>(
+fn add_block<S: Stored<H>, const H: usize, const N: usize>(
     block: &Block<H>,
-    x: &Group,
+    x: [&Group; N],
     q: usize,
     i: usize,
     h: usize,
-    sums: &mut [__m256; 2],
+    sums: &mut [[__m256; 2]; N],
 ) {
     let b = 4 * q + i;
     let ones = _mm256_set1_epi16(1);
-    let init = match (H, h) {
-        (1, _) => x.init[b],
-        (_, 0) => x.init_first[b],
-        _ => x.init[b] - x.init_first[b],
-    };
-    let mut products = [_mm256_setzero_si256(); 2];
+    let mut products = [[_mm256_setzero_si256(); 2]; N];
     if let Some(shift) = zero_shift::<S, H>() {
-        products = [_mm256_set1_epi32(init >> shift); 2];
+        for n in 0..N {
+            products[n] = [_mm256_set1_epi32(init::<H>(x[n], b, h) >> shift); 2];
+        }
     }
     let (dwords, room) = (8 / H, room::<S, H>().min(8 / H));
     for start in (h * dwords..(h + 1) * dwords).step_by(room) {
-        let mut narrow = [_mm256_setzero_si256(); 2];
+        let mut narrow = [[_mm256_setzero_si256(); 2]; N];
         for j in start..start + room {
-            let four = x.codes[q][j / 4][i].as_chunks::<4>().0[j % 4];
-            let four = _mm256_set1_epi32(i32::from_le_bytes(four.map(|code| code as u8)));
-            for half in 0..2 {
-                let pairs = multiply::<S, H>(block.codes[j][half], four);
-                narrow[half] = _mm256_add_epi16(narrow[half], pairs);
+            for n in 0..N {
+                let four = x[n].codes[q][j / 4][i].as_chunks::<4>().0[j % 4];
+                let four = _mm256_set1_epi32(i32::from_le_bytes(four.map(|code| code as u8)));
+                for half in 0..2 {
+                    let pairs = multiply::<S, H>(block.codes[j][half], four);
+                    narrow[n][half] = _mm256_add_epi16(narrow[n][half], pairs);
+                }
             }
         }
-        for half in 0..2 {
-            products[half] =
-                _mm256_add_epi32(products[half], _mm256_madd_epi16(narrow[half], ones));
+        for n in 0..N {
+            for half in 0..2 {
+                let wide = _mm256_madd_epi16(narrow[n][half], ones);
+                products[n][half] = _mm256_add_epi32(products[n][half], wide);
+            }
         }
     }
-    let total = x.d[b] * (init as f32 / -128.0);
-    for half in 0..2 {
-        let scale = _mm256_mul_ps(block.d[h][half], _mm256_set1_ps(x.d[b]));
-        sums[half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products[half]), scale, sums[half]);
-        if S::HAS_MIN {
-            sums[half] = _mm256_fmadd_ps(block.m[h][half], _mm256_set1_ps(total), sums[half]);
+    for n in 0..N {
+        let total = x[n].d[b] * (init::<H>(x[n], b, h) as f32 / -128.0);
+        for half in 0..2 {
+            let scale = _mm256_mul_ps(block.d[h][half], _mm256_set1_ps(x[n].d[b]));
+            sums[n][half] =
+                _mm256_fmadd_ps(_mm256_cvtepi32_ps(products[n][half]), scale, sums[n][half]);
+            if S::HAS_MIN {
+                sums[n][half] =
+                    _mm256_fmadd_ps(block.m[h][half], _mm256_set1_ps(total), sums[n][half]);
+            }
         }
+    }
+}
+
+/// -128 times the sum of the activations of a block, or of its first or last half.
+#[inline(always)]
+fn init<const H: usize>(x: &Group, b: usize, h: usize) -> i32 {
+    match (H, h) {
+        (1, _) => x.init[b],
+        (_, 0) => x.init_first[b],
+        _ => x.init[b] - x.init_first[b],
     }
 }
 

@@ -65,7 +65,7 @@ where
     const ROWS: usize = 32;
     const TOKENS: usize = 6;
     const STEP: usize = 32;
-    const SLICE: usize = 2 * GROUP;
+    const SLICE: usize = 4 * GROUP;
     const ZERO: Block<H> = Block::ZERO;
 
     fn scratch() -> &'static LocalKey<RefCell<Vec<Block<H>>>> {

@@ -106,8 +106,8 @@ pub(super) fn block_sums(quads: [__m512i; 4]) -> __m512i {
     _mm512_permutexvar_epi32(order, sums)
 }
 
-/// Asks for the lines `distance` bytes after those of `weights`. Past the end of the weights this asks for nothing useful,
-/// which does no harm.
+/// Asks for the lines `distance` bytes after those of `weights`. Past the end of the weights this asks for nothing
+/// useful, which does no harm.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 pub(super) fn prefetch(weights: &[u8], distance: usize) {

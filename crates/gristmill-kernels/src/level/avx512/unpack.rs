@@ -13,7 +13,7 @@ use crate::matmul::layout::{Layout, Scale};
 /// How sixteen stored blocks of 32 weights become registers. Each block has `H` scales, for 32 or sixteen weights.
 ///
 /// The bytes of a group may hold fewer than sixteen blocks, unless `FULL`; then the scales of the others are zero and
-/// their codes anything. What a type does not define itself goes through its plain meaning, [`Blocks`].
+/// their codes anything. Scales that a type does not read itself go through its plain meaning, [`Blocks`].
 ///
 /// # Safety
 /// Of all methods: the CPU has the instructions of this level.
@@ -24,19 +24,7 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     const NIBBLES: bool = false;
 
     /// The codes of quad `quad`: the first sixteen of each block, and the last sixteen of each.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
-        let mut lines = [Line([0; 64]), Line([0; 64])];
-        if let Some(eight) = eight::<Self, H>(group, quad / 2) {
-            for (half, line) in lines.iter_mut().enumerate() {
-                for (i, codes) in line.0.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-                    *codes = Self::sixteen(eight, quad % 2 * 4 + i, half);
-                }
-            }
-        }
-        [table(&lines[0]), table(&lines[1])]
-    }
+    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2];
 
     /// Of nibbles: the bytes they are in, sixteen in each 128-bit lane.
     ///
@@ -52,9 +40,6 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     }
 
     /// Of nibbles: the codes they stand for.
-    ///
-    /// # Panics
-    /// If codes are not nibbles.
     unsafe fn codes(nibbles: __m512i) -> __m512i {
         nibbles
     }
