@@ -10,7 +10,10 @@
 //! it, and all slabs in work together fit [`ConvertOptions::memory`]. The bytes written depend on the checkpoint and
 //! the [`OutType`] alone.
 //!
-//! Rows of a GGUF file to Q4_0:
+//! Types are chosen as llama.cpp chooses them, and the bytes are the same, with one exception: the output matrix of
+//! 4- and 5-bit files is Q8_0 where llama.cpp takes Q6_K. Vectors are F32 always; `policy` has the table.
+//!
+//! A GGUF file to Q4_0:
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
