@@ -81,7 +81,15 @@ fn show(args: &Demo, folder: &Path) -> Result {
     say!(
         "converted to GGUF, quantized, and measured on {N_MEASURED} tokens of tales it never saw:"
     );
-    say!("  {:<6} {:>9} {:>9} {:>12} {:>11}", "type", "size", "of F16", "perplexity", "time");
+    say!(
+        "  {:<6} {:>9} {:>8} {:>12} {:>9} {:>8}",
+        "type",
+        "size",
+        "of F16",
+        "perplexity",
+        "change",
+        "time"
+    );
     let mut reference: Option<(u64, f64)> = None;
     let mut smallest = PathBuf::new();
     for outtype in [OutType::F16, OutType::Q8_0, OutType::Q4_0] {
@@ -95,12 +103,12 @@ fn show(args: &Demo, folder: &Path) -> Result {
         let measured = measure(&file, args.threads)?;
         let (size_f16, perplexity_f16) = *reference.get_or_insert((size, measured));
         say!(
-            "  {:<6} {:>9} {:>8.0}% {measured:>12.2} {:>11}  {:+.2} %",
+            "  {:<6} {:>9} {:>6.0} % {measured:>12.2} {:>+7.2} % {:>8}",
             outtype.name(),
             human::bytes(size),
             100.0 * size as f64 / size_f16 as f64,
-            human::duration(time),
             100.0 * (measured / perplexity_f16 - 1.0),
+            human::duration(time),
         );
         smallest = file;
     }
