@@ -11,12 +11,11 @@ use gristmill_tensor::Checkpoint;
 
 /// Every GGUF file of the oracle set; none when it is not there.
 fn oracle_files() -> Vec<PathBuf> {
-    let Some(root) = std::env::var_os("GRISTMILL_ORACLE") else {
-        eprintln!("SKIPPED: set GRISTMILL_ORACLE to the folder of the oracle set to run this test");
+    let Some(root) = gristmill_testkit::oracle("other programs' GGUF files") else {
         return Vec::new();
     };
     let mut files = Vec::new();
-    collect(&Path::new(&root).join("gguf"), &mut files);
+    collect(&root.join("gguf"), &mut files);
     assert!(!files.is_empty(), "GRISTMILL_ORACLE holds no gguf files");
     files
 }

@@ -7,7 +7,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::path::PathBuf;
 
 use gristmill_quant::codec;
 use gristmill_tensor::DType;
@@ -76,12 +75,7 @@ fn micro_llama_q4_0() {
 
 /// Asserts that all matrices of the GGUF file but `unlike` are found among the quantized weights of the checkpoint.
 fn compare(gguf: &str, checkpoint: &str, unlike: &[&str]) {
-    let Some(folder) = std::env::var_os("GRISTMILL_ORACLE").map(PathBuf::from) else {
-        eprintln!(
-            "SKIPPED: set GRISTMILL_ORACLE to the folder of other programs' files to compare {gguf}"
-        );
-        return;
-    };
+    let Some(folder) = gristmill_testkit::oracle(gguf) else { return };
     let bytes = fs::read(folder.join(checkpoint)).unwrap();
     let weights = if checkpoint.ends_with(".safetensors") {
         safetensors_weights(&bytes)

@@ -11,14 +11,13 @@ use gristmill_tensor::Checkpoint;
 
 /// The folders of the oracle set that hold safetensors; none when it is not there.
 fn oracle_folders() -> Vec<PathBuf> {
-    let Some(root) = std::env::var_os("GRISTMILL_ORACLE") else {
-        eprintln!("SKIPPED: set GRISTMILL_ORACLE to the folder of the oracle set to run this test");
+    let Some(root) = gristmill_testkit::oracle("other programs' safetensors files") else {
         return Vec::new();
     };
     let list = |folder: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
     };
-    let models = list(&Path::new(&root).join("models"));
+    let models = list(&root.join("models"));
     let variants = models.iter().filter(|path| path.is_dir()).flat_map(|path| list(path));
     let is_ours = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("st-");
     let folders: Vec<PathBuf> = variants.filter(is_ours).collect();

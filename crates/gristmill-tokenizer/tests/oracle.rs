@@ -10,13 +10,7 @@ const WITH_SPECIAL: EncodeOptions = EncodeOptions { add_special: true, parse_spe
 
 /// The folder of recorded models, or a loud remark.
 fn oracle() -> Option<PathBuf> {
-    let folder = std::env::var_os("GRISTMILL_ORACLE").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!(
-            "SKIPPED: set GRISTMILL_ORACLE to the folder of recorded models to run this test"
-        );
-    }
-    folder
+    gristmill_testkit::oracle("token ids that others recorded")
 }
 
 /// The folders inside a folder, in order.

@@ -16,11 +16,7 @@ use half::{bf16, f16};
 use safetensors::SafeTensors;
 
 fn oracle() -> Option<PathBuf> {
-    let folder = std::env::var_os("GRISTMILL_ORACLE");
-    if folder.is_none() {
-        eprintln!("SKIPPED: set GRISTMILL_ORACLE to the folder of reference files");
-    }
-    folder.map(PathBuf::from)
+    gristmill_testkit::oracle("checkpoints that PyTorch wrote")
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
