@@ -45,7 +45,7 @@ pub(crate) enum Command {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  gristmill convert ./gpt-j-6b                          writes Gpt-J-6B-F16.gguf beside you
+  gristmill convert ./gpt-j-6b                          an F16 file in this folder, named by convention
   gristmill convert ./gpt-j-6b -o j.gguf --outtype q4_0 one pass from checkpoint to Q4_0
   gristmill convert pytorch_model.bin -o out/           config.json and tokenizer beside the file")]
 pub(crate) struct Convert {

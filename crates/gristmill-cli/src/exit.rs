@@ -1,6 +1,6 @@
 //! How a command ends: exit codes and the one line of an error.
 
-use std::fmt::Display;
+use std::fmt::{Display, Formatter};
 use std::process::ExitCode;
 
 /// Exit codes, as shells and scripts expect them.
@@ -27,6 +27,15 @@ pub(crate) enum Failure {
     Message(String),
     /// The user asked to stop.
     Interrupted,
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Failure::Message(message) => message,
+            Failure::Interrupted => "interrupted",
+        })
+    }
 }
 
 /// The result of a command.

@@ -34,7 +34,11 @@ pub(crate) fn generate(
     sampler: &mut Chain,
     prompt: &[u32],
 ) -> Result<Generation> {
-    let tokenizer = loaded.tokenizer().ok();
+    let tokenizer = loaded.tokenizer();
+    if let Err(error) = &tokenizer {
+        eprintln!("note: there will be no text, only tokens: {error}");
+    }
+    let tokenizer = tokenizer.ok();
     let options = GenerateOptions {
         n_predict: usize::try_from(args.n_predict).ok(),
         stop: args.stop.clone(),

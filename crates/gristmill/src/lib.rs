@@ -27,7 +27,7 @@
 //!
 //! let options = ConvertOptions { outtype: OutType::Q4_0, ..ConvertOptions::default() };
 //! let report = gristmill::convert("gpt-j-6b", ".", &options)?;
-//! println!("wrote {}", report.output.display()); // ./gpt-j-6B-Q4_0.gguf
+//! println!("wrote {}", report.output.display()); // named by convention, in this folder
 //! # Ok::<(), gristmill::Error>(())
 //! ```
 //!
