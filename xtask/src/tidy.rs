@@ -13,6 +13,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (0, "gristmill-tensor", &[]),
     (1, "gristmill-graph", &[]),
     (1, "gristmill-quant", &[]),
+    (1, "gristmill-ggml", &[]),
     (1, "gristmill-gguf", &[]),
     (1, "gristmill-safetensors", &[]),
     (1, "gristmill-torch", &[]),

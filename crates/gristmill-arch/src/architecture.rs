@@ -1,10 +1,10 @@
 //! What an architecture must tell, and the list of those that do.
 
 use gristmill_graph::{Graph, Var};
-use gristmill_tensor::{Metadata, TensorInfo, keys};
+use gristmill_tensor::{HeaderLayout, Metadata, TensorIndex, TensorInfo, keys};
 use serde_json::{Value, json};
 
-use crate::{Config, Error, Hparams, Result, WeightRule};
+use crate::{Config, Dialect, Error, Hparams, Result, WeightRule, is_ignored, match_weight};
 
 /// Everything the house knows about one family of models.
 pub trait Architecture: Sync {
@@ -40,6 +40,18 @@ pub trait Architecture: Sync {
         Ok(Vec::new())
     }
 
+    /// The headers of legacy ggml files of this architecture, the one that is written first.
+    fn ggml_headers(&self) -> &'static [HeaderLayout] {
+        &[]
+    }
+    /// Adds to `metadata` what legacy headers leave to the tensors, which have house names here.
+    ///
+    /// # Errors
+    /// When a tensor that would tell is missing or of a shape that tells nothing.
+    fn infer(&self, tensors: &TensorIndex, metadata: &mut Metadata) -> Result<()> {
+        infer_n_ff(self.name(), tensors, metadata);
+        Ok(())
+    }
     /// Whether a configuration file that names no model type is one of this architecture's.
     fn recognizes(&self, _config: &Config<'_>) -> bool {
         false
@@ -52,6 +64,26 @@ pub trait Architecture: Sync {
 /// Every architecture. To add one, write its file and its line here.
 pub static ARCHITECTURES: &[&dyn Architecture] =
     &[&crate::gptj::GptJ, &crate::llama::Llama, &crate::mpt::Mpt];
+
+/// The headers of legacy ggml files of every architecture.
+pub fn ggml_headers() -> Vec<&'static HeaderLayout> {
+    ARCHITECTURES.iter().flat_map(|arch| arch.ggml_headers()).collect()
+}
+
+/// Whether a legacy ggml file of the architecture called `arch` may hold a tensor of this name.
+pub fn is_ggml_tensor(arch: &str, name: &str) -> bool {
+    find(arch).is_some_and(|arch| {
+        match_weight(arch, Dialect::Ggml, name).is_some() || is_ignored(arch, name)
+    })
+}
+
+/// Sets the width of the feed-forward layer by its matrix, where nothing has set it.
+pub(crate) fn infer_n_ff(arch: &str, tensors: &TensorIndex, metadata: &mut Metadata) {
+    let key = keys::arch(arch, keys::FEED_FORWARD_LENGTH);
+    if let Some(up) = tensors.find("blk.0.ffn_up.weight").filter(|_| !metadata.contains(&key)) {
+        metadata.set(key, up.shape.rows() as u32);
+    }
+}
 
 /// The architecture that `general.architecture` calls `name`.
 pub fn find(name: &str) -> Option<&'static dyn Architecture> {

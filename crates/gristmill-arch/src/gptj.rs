@@ -12,7 +12,8 @@
 //! embedding. GELU is the tanh form. Legacy ggml files keep Hugging Face's names.
 
 use gristmill_graph::{Gelu, Graph, RopeStyle, Var};
-use gristmill_tensor::{Metadata, keys};
+use gristmill_tensor::HeaderField::{Count, FileType, NVocab, NVocabAgain};
+use gristmill_tensor::{Container, HeaderLayout, Metadata, Unsaid, Vocabulary, keys};
 
 use crate::weights::weights;
 use crate::{Architecture, Config, ConfigKey, Hparams, Result, WeightRule};
@@ -49,6 +50,25 @@ const WEIGHTS: &[WeightRule] = weights! {
     Bias      "blk.{}.ffn_down.bias"        = hf "transformer.h.{}.mlp.fc_out.bias";
 };
 
+const GGML: &[HeaderLayout] = &[HeaderLayout {
+    architecture: "gptj",
+    producer: "ggml's examples, GPT4All, ctransformers, llm-rs",
+    containers: &[Container::Ggml, Container::Ggjt],
+    fields: &[
+        NVocab,
+        Count(keys::CONTEXT_LENGTH),
+        Count(keys::EMBEDDING_LENGTH),
+        Count(keys::HEAD_COUNT),
+        Count(keys::BLOCK_COUNT),
+        Count(keys::ROPE_DIMENSION_COUNT),
+        FileType,
+        NVocabAgain,
+    ],
+    vocabulary: Vocabulary::Bytes,
+    aligned: true,
+    unsaid: &[(keys::LAYER_NORM_EPS, Unsaid::Float(1e-5))],
+}];
+
 impl Architecture for GptJ {
     fn name(&self) -> &'static str {
         "gptj"
@@ -77,6 +97,10 @@ impl Architecture for GptJ {
 
     fn weights(&self) -> &'static [WeightRule] {
         WEIGHTS
+    }
+
+    fn ggml_headers(&self) -> &'static [HeaderLayout] {
+        GGML
     }
 
     fn ignored(&self) -> &'static [&'static str] {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! ```
-//! use gristmill_arch::{Config, from_config, match_weight};
+//! use gristmill_arch::{Config, Dialect, from_config, match_weight};
 //! use gristmill_tensor::Metadata;
 //!
 //! let config = serde_json::json!({
@@ -21,7 +21,7 @@
 //! arch.configure(&Config::new(&config, "config.json"), &mut metadata)?;
 //! assert_eq!(metadata.get_usize("gptj.feed_forward_length")?, Some(16384));
 //!
-//! let weight = match_weight(arch, "transformer.h.3.mlp.fc_in.weight").unwrap();
+//! let weight = match_weight(arch, Dialect::HuggingFace, "transformer.h.3.mlp.fc_in.weight").unwrap();
 //! assert_eq!(weight.name, "blk.3.ffn_up.weight");
 //! # Ok::<(), gristmill_arch::Error>(())
 //! ```
@@ -42,7 +42,9 @@ mod rope;
 mod transform;
 mod weights;
 
-pub use architecture::{ARCHITECTURES, Architecture, architecture_of, find, from_config};
+pub use architecture::{
+    ARCHITECTURES, Architecture, architecture_of, find, from_config, ggml_headers, is_ggml_tensor,
+};
 pub use config::{Config, ConfigKey};
 pub use error::{Error, Result};
 pub use hparams::Hparams;
@@ -50,5 +52,5 @@ pub use program::program;
 pub use rope::RopeScaling;
 pub use transform::{Heads, Projection, Transform, source_rows};
 pub use weights::{
-    Dialect, Matched, Role, Spelling, WeightRule, is_ignored, match_weight, role_of,
+    Dialect, Matched, Role, Spelling, WeightRule, is_ignored, match_weight, role_of, spell,
 };

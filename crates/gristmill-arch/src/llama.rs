@@ -14,8 +14,12 @@
 //! bias. Stretched contexts are the matter of [`RopeScaling`](crate::RopeScaling).
 
 use gristmill_graph::{Graph, RopeStyle, Var};
-use gristmill_tensor::{DType, Metadata, TensorInfo, keys};
+use gristmill_tensor::HeaderField::{Count, FileType, NMult, NVocab};
+use gristmill_tensor::{
+    Container, DType, HeaderLayout, Metadata, TensorIndex, TensorInfo, Unsaid, Vocabulary, keys,
+};
 
+use crate::architecture::infer_n_ff;
 use crate::hparams::ROPE_FREQS;
 use crate::weights::weights;
 use crate::{Architecture, Config, ConfigKey, Hparams, Result, WeightRule, rope};
@@ -62,6 +66,28 @@ const WEIGHTS: &[WeightRule] = weights! {
     Bias "blk.{}.ffn_up.bias" [optional]      = hf "model.layers.{}.mlp.up_proj.bias";
     Bias "blk.{}.ffn_down.bias" [optional]    = hf "model.layers.{}.mlp.down_proj.bias";
 };
+
+const GGML: &[HeaderLayout] = &[HeaderLayout {
+    architecture: "llama",
+    producer: "llama.cpp, llm-rs",
+    containers: &[Container::Ggjt, Container::Ggmf, Container::Ggml],
+    fields: &[
+        NVocab,
+        Count(keys::EMBEDDING_LENGTH),
+        NMult,
+        Count(keys::HEAD_COUNT),
+        Count(keys::BLOCK_COUNT),
+        Count(keys::ROPE_DIMENSION_COUNT),
+        FileType,
+    ],
+    vocabulary: Vocabulary::SentencePiece,
+    aligned: true,
+    // Runtimes were told these on their command lines, or took the values of LLaMA 1.
+    unsaid: &[
+        (keys::CONTEXT_LENGTH, Unsaid::Count(2048)),
+        (keys::RMS_NORM_EPS, Unsaid::Float(1e-6)),
+    ],
+}];
 
 impl Architecture for Llama {
     fn name(&self) -> &'static str {
@@ -117,6 +143,26 @@ impl Architecture for Llama {
 
     fn weights(&self) -> &'static [WeightRule] {
         WEIGHTS
+    }
+
+    fn ggml_headers(&self) -> &'static [HeaderLayout] {
+        GGML
+    }
+
+    /// Heads of keys and values, which runtimes were told on their command lines, by the rows of the key matrix.
+    fn infer(&self, tensors: &TensorIndex, metadata: &mut Metadata) -> Result<()> {
+        infer_n_ff(self.name(), tensors, metadata);
+        let key = |suffix: &str| keys::arch(self.name(), suffix);
+        let told = |suffix| metadata.get_usize(&key(suffix));
+        let (n_embd, n_head) = (told(keys::EMBEDDING_LENGTH)?, told(keys::HEAD_COUNT)?);
+        let n_rows = tensors.find("blk.0.attn_k.weight").map(|info| info.shape.rows());
+        if let (Some(n_embd), Some(n_head), Some(n_rows)) = (n_embd, n_head, n_rows)
+            && let Some(head_dim) = n_embd.checked_div(n_head).filter(|&head_dim| head_dim > 0)
+            && !metadata.contains(&key(keys::HEAD_COUNT_KV))
+        {
+            metadata.set(key(keys::HEAD_COUNT_KV), (n_rows / head_dim) as u32);
+        }
+        Ok(())
     }
 
     fn ignored(&self) -> &'static [&'static str] {

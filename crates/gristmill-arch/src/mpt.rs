@@ -15,7 +15,8 @@
 //! Transformers' own port ignores `alibi_bias_max`, `logit_scale` and `no_bias: false`; here the configuration counts.
 
 use gristmill_graph::{Gelu, Graph, Var};
-use gristmill_tensor::{Metadata, keys};
+use gristmill_tensor::HeaderField::{Count, FileType, Float, NVocab, NVocabAgain};
+use gristmill_tensor::{Container, HeaderLayout, Metadata, Unsaid, Vocabulary, keys};
 use serde_json::Value;
 
 use crate::weights::weights;
@@ -60,6 +61,48 @@ const WEIGHTS: &[WeightRule] = weights! {
     Bias      "blk.{}.ffn_up.bias" [optional]         = hf "transformer.blocks.{}.ffn.up_proj.bias";
     Bias      "blk.{}.ffn_down.bias" [optional]       = hf "transformer.blocks.{}.ffn.down_proj.bias";
 };
+
+const GGML: &[HeaderLayout] = &[
+    HeaderLayout {
+        architecture: "mpt",
+        producer: "ggml's examples, ctransformers, llm-rs",
+        containers: &[Container::Ggml, Container::Ggjt],
+        fields: &[
+            Count(keys::EMBEDDING_LENGTH),
+            Count(keys::CONTEXT_LENGTH),
+            Count(keys::HEAD_COUNT),
+            Count(keys::BLOCK_COUNT),
+            NVocab,
+            Float(keys::MAX_ALIBI_BIAS),
+            Float(keys::CLAMP_KQV),
+            FileType,
+        ],
+        vocabulary: Vocabulary::Latin1,
+        aligned: true,
+        unsaid: UNSAID,
+    },
+    HeaderLayout {
+        architecture: "mpt",
+        producer: "GPT4All",
+        containers: &[Container::Ggmm],
+        fields: &[
+            NVocab,
+            Count(keys::CONTEXT_LENGTH),
+            Count(keys::BLOCK_COUNT),
+            Count(keys::HEAD_COUNT),
+            Count(keys::EMBEDDING_LENGTH),
+            Float(keys::MAX_ALIBI_BIAS),
+            Float(keys::CLAMP_KQV),
+            FileType,
+            NVocabAgain,
+        ],
+        vocabulary: Vocabulary::Marked,
+        aligned: true,
+        unsaid: UNSAID,
+    },
+];
+
+const UNSAID: &[(&str, Unsaid)] = &[(keys::LAYER_NORM_EPS, Unsaid::Float(1e-5))];
 
 impl Architecture for Mpt {
     fn name(&self) -> &'static str {
@@ -111,6 +154,10 @@ impl Architecture for Mpt {
 
     fn weights(&self) -> &'static [WeightRule] {
         WEIGHTS
+    }
+
+    fn ggml_headers(&self) -> &'static [HeaderLayout] {
+        GGML
     }
 
     fn graph<'g>(&self, hp: &Hparams, graph: &'g Graph) -> Var<'g> {

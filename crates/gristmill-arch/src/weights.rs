@@ -95,9 +95,10 @@ pub struct Matched {
     pub transform: Transform,
 }
 
-/// Finds the weight that a checkpoint calls `spelled`, in the house's words or any dialect, with and without the
-/// wrappers' prefixes (`transformer.`, `model.`, `module.`), which savers add and drop freely.
-pub fn match_weight(arch: &dyn Architecture, spelled: &str) -> Option<Matched> {
+/// Finds the weight that a checkpoint of this dialect calls `spelled`, in the house's words, in those of the dialect
+/// or, failing that, of any other; with and without the wrappers' prefixes (`transformer.`, `model.`, `module.`),
+/// which savers add and drop freely.
+pub fn match_weight(arch: &dyn Architecture, dialect: Dialect, spelled: &str) -> Option<Matched> {
     let found = |rule: &WeightRule, block: &str, transform| {
         Some(Matched { name: rule.name.replace("{}", block), role: rule.role, transform })
     };
@@ -106,14 +107,32 @@ pub fn match_weight(arch: &dyn Architecture, spelled: &str) -> Option<Matched> {
             return found(rule, block, Transform::Keep);
         }
     }
-    for rule in arch.weights() {
-        for spelling in rule.spellings {
-            if let Some(block) = block_number(unwrapped(spelling.name), unwrapped(spelled)) {
-                return found(rule, block, spelling.transform);
+    for own in [true, false] {
+        for rule in arch.weights() {
+            let spellings = rule.spellings.iter().filter(|s| (s.dialect == dialect) == own);
+            for spelling in spellings {
+                if let Some(block) = block_number(unwrapped(spelling.name), unwrapped(spelled)) {
+                    return found(rule, block, spelling.transform);
+                }
             }
         }
     }
     None
+}
+
+/// What a checkpoint of this dialect calls the weight with this house name, and the transform from there to the
+/// house. A weight that the dialect has no name of its own for goes by its first spelling.
+pub fn spell(
+    arch: &dyn Architecture,
+    dialect: Dialect,
+    house_name: &str,
+) -> Option<(String, Transform)> {
+    arch.weights().iter().find_map(|rule| {
+        let block = block_number(rule.name, house_name)?;
+        let own = rule.spellings.iter().find(|spelling| spelling.dialect == dialect);
+        let spelling = own.or(rule.spellings.first())?;
+        Some((spelling.name.replace("{}", block), spelling.transform))
+    })
 }
 
 /// The role of the weight with this house name.
@@ -170,9 +189,13 @@ mod tests {
         for name in
             ["transformer.h.3.ln_1.bias", "h.3.ln_1.bias", "module.transformer.h.3.ln_1.bias"]
         {
-            assert_eq!(match_weight(gptj, name).unwrap().name, "blk.3.attn_norm.bias", "{name}");
+            assert_eq!(
+                match_weight(gptj, Dialect::HuggingFace, name).unwrap().name,
+                "blk.3.attn_norm.bias",
+                "{name}"
+            );
         }
-        assert_eq!(match_weight(gptj, "transformer.h.3.ln_2.bias"), None);
+        assert_eq!(match_weight(gptj, Dialect::HuggingFace, "transformer.h.3.ln_2.bias"), None);
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn names_are_a_bijection_in_every_dialect() {
                         for il in 0..n_layer {
                             let of_block = |name: &str| name.replace("{}", &il.to_string());
                             let (house, spelled) = (of_block(rule.name), of_block(spelling.name));
-                            let matched = match_weight(*arch, &spelled).unwrap();
+                            let matched = match_weight(*arch, dialect, &spelled).unwrap();
                             assert_eq!(matched.name, house, "{spelled}");
                             assert_eq!(matched.transform, spelling.transform, "{spelled}");
                             assert_eq!(role_of(*arch, &house), Some(rule.role));
@@ -44,7 +44,7 @@ fn house_names_stand_for_themselves() {
     for arch in ARCHITECTURES {
         for rule in arch.weights() {
             let name = rule.name.replace("{}", "7");
-            let matched = match_weight(*arch, &name).unwrap();
+            let matched = match_weight(*arch, Dialect::HuggingFace, &name).unwrap();
             assert_eq!((matched.name, matched.transform), (name, Transform::Keep));
         }
     }
@@ -82,7 +82,7 @@ fn every_weight_of_a_tiny_model_is_used_and_needed() {
         for left_out in 0..tensors.len() {
             let mut fewer = tensors.clone();
             let (info, _) = fewer.remove(left_out);
-            let house = match_weight(*arch, &info.name).unwrap().name;
+            let house = match_weight(*arch, Dialect::HuggingFace, &info.name).unwrap().name;
             match program(&canonical(&config, fewer).unwrap()) {
                 // The head may be left to the embedding.
                 Ok(_) => assert_eq!(house, "output.weight"),
@@ -177,9 +177,9 @@ fn mpt_without_alibi_adds_learned_positions_and_qk_norms() {
 #[test]
 fn metas_names_need_no_reordering() {
     let llama = find("llama").unwrap();
-    let matched = match_weight(llama, "layers.3.attention.wq.weight").unwrap();
+    let matched = match_weight(llama, Dialect::Ggml, "layers.3.attention.wq.weight").unwrap();
     assert_eq!(matched.transform, Transform::Keep);
-    let hf = match_weight(llama, "layers.3.self_attn.q_proj.weight").unwrap();
+    let hf = match_weight(llama, Dialect::HuggingFace, "layers.3.self_attn.q_proj.weight").unwrap();
     assert_ne!(hf.transform, Transform::Keep);
     assert_eq!(hf.name, matched.name);
 }

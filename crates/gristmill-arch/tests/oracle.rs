@@ -6,7 +6,9 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::canonical;
-use gristmill_arch::{ARCHITECTURES, Config, from_config, is_ignored, match_weight, program};
+use gristmill_arch::{
+    ARCHITECTURES, Config, Dialect, from_config, is_ignored, match_weight, program,
+};
 use gristmill_tensor::{DType, Metadata, Shape, TensorInfo};
 use gristmill_testkit::oracle;
 use serde_json::Value;
@@ -105,7 +107,8 @@ fn every_name_in_an_index_is_known() {
             }
             let arch = from_config(&json(&variant.join("config.json")), "config.json").unwrap();
             for name in json(&index)["weight_map"].as_object().unwrap().keys() {
-                let known = match_weight(arch, name).is_some() || is_ignored(arch, name);
+                let known = match_weight(arch, Dialect::HuggingFace, name).is_some()
+                    || is_ignored(arch, name);
                 assert!(known, "{}: {name}", index.display());
                 names += 1;
             }

@@ -33,7 +33,9 @@ pub(crate) fn translate(
     let mut spelled: HashMap<String, &str> = HashMap::new();
     let (mut ignored, mut unknown) = (Vec::new(), Vec::new());
     for stored in raw.tensors() {
-        let Some(matched) = gristmill_arch::match_weight(arch, &stored.name) else {
+        let Some(matched) =
+            gristmill_arch::match_weight(arch, gristmill_arch::Dialect::HuggingFace, &stored.name)
+        else {
             let list = match gristmill_arch::is_ignored(arch, &stored.name) {
                 true => &mut ignored,
                 false => &mut unknown,

@@ -4,6 +4,9 @@
 //! of every older ggml container), how many elements a block holds and how many bytes it takes. Everything that must
 //! know a size asks here.
 //!
+//! Block layouts that ggml gave up in May 2023 are types of their own, so that a file that holds them is described as
+//! what it is, and whoever reads rows needs no other word than the type.
+//!
 //! Types that only checkpoints of other families use (PyTorch's and safetensors' unsigned integers, booleans and
 //! 8-bit floats) have no ggml number.
 
@@ -90,6 +93,26 @@ dtypes! {
     U64 = None, 1, 8;
     F8_E4M3 = None, 1, 1;
     F8_E5M2 = None, 1, 1;
+    // Layouts of ggml files from before 20 May 2023. The numbers in those files are those of today's types of the
+    // same name (4 and 5 for Q4_2 and Q4_3, which have none today); the file's version tells which layout is meant.
+    /// Before 12 May 2023: a scale of single precision, neighboring elements share a byte.
+    Q4_0_V0 = None, 32, 20;
+    /// 12 to 19 May 2023: a scale of single precision, today's order of elements.
+    Q4_0_V1 = None, 32, 20;
+    /// Before 12 May 2023: scale and minimum of single precision, neighboring elements share a byte.
+    Q4_1_V0 = None, 32, 24;
+    /// 12 to 19 May 2023: scale and minimum of single precision, today's order of elements.
+    Q4_1_V1 = None, 32, 24;
+    /// April and May 2023: 16 elements around zero, neighbors share a byte.
+    Q4_2 = None, 16, 10;
+    /// April 2023: 16 elements above a minimum, neighbors share a byte.
+    Q4_3 = None, 16, 12;
+    /// Before 12 May 2023: neighboring elements share a byte.
+    Q5_0_V0 = None, 32, 22;
+    /// Before 12 May 2023: neighboring elements share a byte.
+    Q5_1_V0 = None, 32, 24;
+    /// Before 20 May 2023: a scale of single precision.
+    Q8_0_V1 = None, 32, 36;
 }
 
 impl DType {
@@ -97,6 +120,19 @@ impl DType {
     /// ggml removed.
     pub fn from_ggml_id(id: u32) -> Option<DType> {
         DType::ALL.iter().copied().find(|dtype| dtype.ggml_id() == Some(id))
+    }
+
+    /// Today's type with the same codes, for a layout that ggml gave up and whose blocks hold as many elements as
+    /// today's; `None` for today's types and for Q4_2 and Q4_3, which have no successor.
+    pub const fn successor(self) -> Option<DType> {
+        match self {
+            DType::Q4_0_V0 | DType::Q4_0_V1 => Some(DType::Q4_0),
+            DType::Q4_1_V0 | DType::Q4_1_V1 => Some(DType::Q4_1),
+            DType::Q5_0_V0 => Some(DType::Q5_0),
+            DType::Q5_1_V0 => Some(DType::Q5_1),
+            DType::Q8_0_V1 => Some(DType::Q8_0),
+            _ => None,
+        }
     }
 
     /// The type with this name, in any letter case (`q4_0`, `Q4_0`).

@@ -10,6 +10,8 @@ use crate::{AtomicFile, ByteSource, Checkpoint, Error, Limits, Metadata, Result,
 pub struct OpenContext {
     /// The budget.
     pub limits: Limits,
+    /// The architecture, as `general.architecture` names it, for files that do not say it and could be several.
+    pub architecture: Option<String>,
 }
 
 /// All that stands in front of the tensor data of a model file.

@@ -40,6 +40,8 @@ keys! {
     CLAMP_KQV = "attention.clamp_kqv";
     ATTENTION_SCALE = "attention.scale";
     LOGIT_SCALE = "logit_scale";
+    USE_PARALLEL_RESIDUAL = "use_parallel_residual";
+    TENSOR_DATA_LAYOUT = "tensor_data_layout";
     ROPE_DIMENSION_COUNT = "rope.dimension_count";
     ROPE_FREQ_BASE = "rope.freq_base";
     ROPE_SCALING_TYPE = "rope.scaling.type";

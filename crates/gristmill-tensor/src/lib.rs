@@ -16,7 +16,7 @@
 //! ```
 //!
 //! Reading order: [`dtype`](DType), [`shape`](Shape), `bytes`, `source`, `tensor`, `metadata`, `checkpoint`,
-//! `format`, then `cursor`, `limits`, `stored`, `atomic`, `sink` and `error`, which serve the readers and writers.
+//! `format`, `header`, then `cursor`, `limits`, `stored`, `atomic`, `sink` and `error`, which serve the readers and writers.
 
 mod atomic;
 mod bytes;
@@ -25,6 +25,7 @@ mod cursor;
 mod dtype;
 mod error;
 mod format;
+mod header;
 pub mod keys;
 mod limits;
 mod metadata;
@@ -43,6 +44,7 @@ pub use cursor::{Cursor, Endian};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use format::{Format, ModelHeader, OpenContext, TensorSink};
+pub use header::{Container, HeaderField, HeaderLayout, Unsaid, Vocabulary};
 pub use limits::Limits;
 pub use metadata::{MetaArray, MetaValue, Metadata};
 pub use mmap::MappedSource;

@@ -135,7 +135,7 @@ fn recognize_all(layout: &Layout, problems: &mut Vec<String>) -> Result<Vec<&'st
 }
 
 fn open_weights(layout: &Layout, options: &OpenOptions) -> Result<Arc<dyn Checkpoint>> {
-    let context = OpenContext { limits: options.limits.clone() };
+    let context = OpenContext { limits: options.limits.clone(), architecture: None };
     let mut parts = Vec::with_capacity(layout.weights.len());
     for file in &layout.weights {
         let (source, format) = recognize(file, options.access)?;

@@ -7,8 +7,8 @@
 )]
 
 use gristmill_arch::{
-    Architecture, Config, Heads, Hparams, Result, from_config, is_ignored, match_weight, program,
-    source_rows,
+    Architecture, Config, Dialect, Heads, Hparams, Result, from_config, is_ignored, match_weight,
+    program, source_rows,
 };
 use gristmill_graph::Program;
 use gristmill_tensor::{Metadata, TensorInfo};
@@ -41,7 +41,8 @@ fn rename(
     info: TensorInfo,
     bytes: &[u8],
 ) -> Result<(TensorInfo, Vec<u8>)> {
-    let matched = match_weight(arch, &info.name).unwrap_or_else(|| panic!("{} known", info.name));
+    let matched = match_weight(arch, Dialect::HuggingFace, &info.name)
+        .unwrap_or_else(|| panic!("{} known", info.name));
     let n_rows = info.shape.dims()[0];
     let row_bytes = bytes.len() / n_rows;
     let rows = source_rows(matched.transform, heads, 0..n_rows, n_rows)?;
