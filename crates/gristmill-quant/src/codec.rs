@@ -7,8 +7,8 @@ use gristmill_tensor::DType;
 
 use crate::{BlockFormat, Quantize};
 use crate::{
-    float, iq4_nl, iq4_xs, mxfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0, q8_1,
-    q8_k,
+    float, iq4_nl, iq4_xs, legacy, mxfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k,
+    q8_0, q8_1, q8_k,
 };
 
 /// Turns values into blocks.
@@ -74,6 +74,15 @@ pub static CODECS: &[Codec] = &[
     Codec::read::<iq4_nl::IQ4_NL>(),
     Codec::read::<iq4_xs::IQ4_XS>(),
     Codec::read::<mxfp4::MXFP4>(),
+    Codec::both::<legacy::Q4_0_V0>(),
+    Codec::both::<legacy::Q4_0_V1>(),
+    Codec::both::<legacy::Q4_1_V0>(),
+    Codec::both::<legacy::Q4_1_V1>(),
+    Codec::both::<legacy::Q4_2>(),
+    Codec::both::<legacy::Q4_3>(),
+    Codec::both::<legacy::Q5_0_V0>(),
+    Codec::both::<legacy::Q5_1_V0>(),
+    Codec::both::<legacy::Q8_0_V1>(),
 ];
 
 /// The codec of `dtype`; `None` for types known by size only.

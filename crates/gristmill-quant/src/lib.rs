@@ -26,7 +26,8 @@
 //! ```
 //!
 //! Reading order: `codec` (the table), `block` (the traits), `float` (plain numbers), `scale` and `pack` (what the
-//! small formats share), then the formats from [`Q8_0`] over [`Q4_0`] and [`Q5_1`] to the 256-element ones; `check`
+//! small formats share), then the formats from [`Q8_0`] over [`Q4_0`] and [`Q5_1`] to the 256-element ones; `legacy` (what they were until
+//! May 2023); `check`
 //! and `stats` judge values before and after.
 #![forbid(unsafe_code)]
 
@@ -36,6 +37,7 @@ mod codec;
 mod float;
 mod iq4_nl;
 mod iq4_xs;
+mod legacy;
 mod mxfp4;
 mod pack;
 mod q2_k;
@@ -58,6 +60,7 @@ pub use check::{check_finite, overflows_f16};
 pub use codec::{CODECS, Codec, DequantizeFn, QuantizeFn, codec};
 pub use iq4_nl::IQ4_NL;
 pub use iq4_xs::IQ4_XS;
+pub use legacy::{Transcoding, transcoding};
 pub use mxfp4::MXFP4;
 pub use q2_k::Q2_K;
 pub use q3_k::Q3_K;

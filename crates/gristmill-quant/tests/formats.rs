@@ -17,6 +17,15 @@ const BUDGETS: &[(DType, f32)] = &[
     (DType::Q5_1, 1.0 / 31.0 + 0.002),
     (DType::Q8_0, 0.5 / 127.0 + 0.0006),
     (DType::Q8_1, 0.5 / 127.0 + 0.0006),
+    (DType::Q4_0_V0, 1.0 / 8.0 + 0.002),
+    (DType::Q4_0_V1, 1.0 / 8.0 + 0.002),
+    (DType::Q4_1_V0, 1.0 / 15.0 + 0.002),
+    (DType::Q4_1_V1, 1.0 / 15.0 + 0.002),
+    (DType::Q4_2, 1.0 / 8.0 + 0.002),
+    (DType::Q4_3, 1.0 / 15.0 + 0.002),
+    (DType::Q5_0_V0, 1.0 / 16.0 + 0.001),
+    (DType::Q5_1_V0, 1.0 / 31.0 + 0.002),
+    (DType::Q8_0_V1, 0.5 / 127.0 + 0.0006),
 ];
 
 /// Scales below the normal range of `f16` are off by up to 2^-25, and 127 of them make the largest code.
@@ -103,12 +112,11 @@ fn eight_bit_codes_round_halves_away_from_zero() {
 fn values_too_small_for_a_scale_become_zeros() {
     for codec in makers().filter(|codec| codec.dtype.is_quantized()) {
         for tiny in [f32::from_bits(1), 1e-40, -1e-38] {
-            assert_eq!(
-                largest(&restored(codec, &quantized(codec, &[tiny; 32]))),
-                0.0,
-                "{}",
-                codec.dtype
-            );
+            let restored = largest(&restored(codec, &quantized(codec, &[tiny; 32])));
+            // Scales of single precision hold what half precision cannot.
+            assert!(restored <= 2.0 * tiny.abs(), "{}", codec.dtype);
+            let single = codec.dtype.successor().is_some();
+            assert!(restored == 0.0 || single, "{}: {restored}", codec.dtype);
         }
     }
 }

@@ -135,6 +135,22 @@ impl DType {
         }
     }
 
+    /// The layout that this type, one of today's, had in a version of ggml's block layouts: 2 is today's, 1 that of
+    /// 12 to 19 May 2023, 0 the one before. `None` where that version had no such type.
+    pub const fn at_version(self, version: u32) -> Option<DType> {
+        match (self, version) {
+            (_, 2) | (DType::F32 | DType::F16, _) | (DType::Q5_0 | DType::Q5_1, 1) => Some(self),
+            (DType::Q4_0, 0) => Some(DType::Q4_0_V0),
+            (DType::Q4_0, 1) => Some(DType::Q4_0_V1),
+            (DType::Q4_1, 0) => Some(DType::Q4_1_V0),
+            (DType::Q4_1, 1) => Some(DType::Q4_1_V1),
+            (DType::Q5_0, 0) => Some(DType::Q5_0_V0),
+            (DType::Q5_1, 0) => Some(DType::Q5_1_V0),
+            (DType::Q8_0, 0 | 1) => Some(DType::Q8_0_V1),
+            _ => None,
+        }
+    }
+
     /// The type with this name, in any letter case (`q4_0`, `Q4_0`).
     pub fn from_name(name: &str) -> Option<DType> {
         DType::ALL.iter().copied().find(|dtype| dtype.name().eq_ignore_ascii_case(name))
@@ -188,6 +204,18 @@ mod tests {
         for id in [4, 5, 31, 32, 33, 36, 37, 38, 43, 255, u32::MAX] {
             assert_eq!(DType::from_ggml_id(id), None, "{id}");
         }
+    }
+
+    #[test]
+    fn an_old_layout_holds_the_codes_of_its_successor() {
+        for &dtype in DType::ALL {
+            for old in [0, 1].into_iter().filter_map(|version| dtype.at_version(version)) {
+                assert!(old == dtype || old.successor() == Some(dtype), "{old}");
+                assert_eq!(old.block_len(), dtype.block_len());
+            }
+        }
+        assert_eq!(DType::Q4_K.at_version(1), None);
+        assert_eq!(DType::Q4_K.at_version(2), Some(DType::Q4_K));
     }
 
     #[test]
