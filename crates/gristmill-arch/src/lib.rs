@@ -52,5 +52,5 @@ pub use program::program;
 pub use rope::RopeScaling;
 pub use transform::{Heads, Projection, Transform, source_rows};
 pub use weights::{
-    Dialect, Matched, Role, Spelling, WeightRule, is_ignored, match_weight, role_of, spell,
+    Dialect, Matched, Role, Spelling, WeightRule, has_own_name, is_ignored, match_weight, role_of, spell,
 };

@@ -121,7 +121,8 @@ pub fn match_weight(arch: &dyn Architecture, dialect: Dialect, spelled: &str) ->
 }
 
 /// What a checkpoint of this dialect calls the weight with this house name, and the transform from there to the
-/// house. A weight that the dialect has no name of its own for goes by its first spelling.
+/// house. Legacy files of architectures without names of their own have Hugging Face's, but what models may lack, such
+/// files have no place for.
 pub fn spell(
     arch: &dyn Architecture,
     dialect: Dialect,
@@ -130,9 +131,16 @@ pub fn spell(
     arch.weights().iter().find_map(|rule| {
         let block = block_number(rule.name, house_name)?;
         let own = rule.spellings.iter().find(|spelling| spelling.dialect == dialect);
-        let spelling = own.or(rule.spellings.first())?;
+        let other = rule.spellings.first().filter(|_| !rule.optional);
+        let spelling = own.or(other)?;
         Some((spelling.name.replace("{}", block), spelling.transform))
     })
+}
+
+/// Whether the dialect has a name of its own for the weight with this house name.
+pub fn has_own_name(arch: &dyn Architecture, dialect: Dialect, house_name: &str) -> bool {
+    let rule = arch.weights().iter().find(|rule| block_number(rule.name, house_name).is_some());
+    rule.is_some_and(|rule| rule.spellings.iter().any(|spelling| spelling.dialect == dialect))
 }
 
 /// The role of the weight with this house name.

@@ -22,7 +22,7 @@ pub(crate) struct Cli {
 /// One per file in `commands/`.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Convert a checkpoint to GGUF, quantizing on the way if asked
+    /// Convert a model from any format to any other, quantizing on the way if asked
     Convert(Convert),
     /// Quantize a model file
     Quantize(Quantize),
@@ -47,7 +47,11 @@ pub(crate) enum Command {
 Examples:
   gristmill convert ./gpt-j-6b                          an F16 file in this folder, named by convention
   gristmill convert ./gpt-j-6b -o j.gguf --outtype q4_0 one pass from checkpoint to Q4_0
-  gristmill convert pytorch_model.bin -o out/           config.json and tokenizer beside the file")]
+  gristmill convert pytorch_model.bin -o out/           config.json and tokenizer beside the file
+  gristmill convert ggml-model-q4_0.bin -o new.gguf     a file of 2023, its weights as they are
+  gristmill convert model.gguf --to safetensors -o hf/  back to a folder for Transformers
+  gristmill convert ./gpt-j-6b --to ggml --outtype q4_0 --quant-version 0
+                                                        what GPT4All read in 2023")]
 pub(crate) struct Convert {
     /// A checkpoint folder or a model file; recognized by content
     #[arg(value_name = "SRC")]
@@ -55,37 +59,81 @@ pub(crate) struct Convert {
     /// A file, or a folder in which the file is named by the GGUF naming convention
     #[arg(short, long, value_name = "OUT", default_value = ".")]
     pub(crate) output: PathBuf,
-    /// How weights are stored
-    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = OUT_TYPES, ignore_case = true)]
-    pub(crate) outtype: String,
+    /// How weights are stored; copy keeps each tensor's type [default: copy for quantized models, else f16]
+    #[arg(long, value_name = "TYPE", value_parser = OUT_TYPES, ignore_case = true)]
+    pub(crate) outtype: Option<String>,
+    /// What to write: a GGUF file, a legacy ggml file, or a folder for Transformers
+    #[arg(long, value_name = "FORMAT", default_value = "gguf", value_parser = TARGETS, ignore_case = true)]
+    pub(crate) to: String,
+    /// Quantize again what is quantized already, although it loses more than quantizing once
+    #[arg(long)]
+    pub(crate) allow_requantize: bool,
+    #[command(flatten)]
+    pub(crate) legacy: Legacy,
+    #[command(flatten)]
+    pub(crate) source_args: SourceArgs,
     #[command(flatten)]
     pub(crate) work: Work,
+}
+
+/// For legacy ggml files as output.
+#[derive(Args)]
+pub(crate) struct Legacy {
+    /// The version of the block layouts: 2 is today's, 1 that of 12 to 19 May 2023, 0 the one before
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=2))]
+    pub(crate) quant_version: u32,
+}
+
+/// What a model does not say about itself.
+#[derive(Args, Default)]
+pub(crate) struct SourceArgs {
+    /// The architecture, for legacy files that could be of several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) arch: Option<String>,
+    /// A folder or file with the tokenizer, instead of what the model brings along
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tokenizer: Option<PathBuf>,
 }
 
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   gristmill quantize model-f16.gguf model-q4_0.gguf q4_0
-  gristmill quantize model-q8_0.gguf model-q4_0.gguf q4_0 --allow-requantize")]
+  gristmill quantize model-q8_0.gguf model-q4_0.gguf q4_0 --allow-requantize
+  gristmill quantize model-f16.gguf old.bin q5_1 --container ggjt")]
 pub(crate) struct Quantize {
     /// A model file or checkpoint folder
     #[arg(value_name = "IN")]
     pub(crate) source: PathBuf,
-    /// The GGUF file to write
+    /// The file to write
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
     /// The type of the weights
     #[arg(value_name = "TYPE", value_parser = OUT_TYPES, ignore_case = true)]
     pub(crate) outtype: String,
+    /// What to write
+    #[arg(long, value_name = "FORMAT", default_value = "gguf", value_parser = CONTAINERS, ignore_case = true)]
+    pub(crate) container: String,
     /// Quantize again what is quantized already, although it loses more than quantizing once
     #[arg(long)]
     pub(crate) allow_requantize: bool,
+    #[command(flatten)]
+    pub(crate) legacy: Legacy,
+    #[command(flatten)]
+    pub(crate) source_args: SourceArgs,
     #[command(flatten)]
     pub(crate) work: Work,
 }
 
 /// The types that weights can be written as.
-const OUT_TYPES: [&str; 8] = ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1"];
+const OUT_TYPES: [&str; 9] =
+    ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "copy"];
+
+/// What models can be written as.
+const TARGETS: [&str; 7] = ["gguf", "ggml", "ggmf", "ggjt", "ggmm", "safetensors", "pytorch"];
+
+/// Those that are single files.
+const CONTAINERS: [&str; 5] = ["gguf", "ggml", "ggmf", "ggjt", "ggmm"];
 
 /// How files are written.
 #[derive(Args)]
@@ -189,9 +237,11 @@ pub(crate) struct Sampling {
 /// A model and how to run it.
 #[derive(Args)]
 pub(crate) struct ModelArgs {
-    /// A GGUF file or a checkpoint folder
+    /// A model file or checkpoint folder of any format
     #[arg(value_name = "MODEL")]
     pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) source_args: SourceArgs,
     /// Tokens of context; 0 for as many as the model was made for [default: as many, up to 4096]
     #[arg(short, long, value_name = "N")]
     pub(crate) ctx_size: Option<usize>,
@@ -220,6 +270,8 @@ pub(crate) struct Inspect {
     /// A model file or checkpoint folder
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) source_args: SourceArgs,
     /// Everything as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -230,6 +282,8 @@ pub(crate) struct Tokenize {
     /// A model file or checkpoint folder
     #[arg(value_name = "MODEL")]
     pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) source_args: SourceArgs,
     #[command(flatten)]
     pub(crate) text: Text,
     /// Do not put the beginning-of-text token in front
@@ -289,9 +343,11 @@ Examples:
   gristmill perplexity model.gguf -f wiki.test.raw
   gristmill perplexity ./checkpoint -f heldout.txt --ctx 512 --stride 256 --json")]
 pub(crate) struct Perplexity {
-    /// A GGUF file or a checkpoint folder
+    /// A model file or checkpoint folder of any format
     #[arg(value_name = "MODEL")]
     pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) source_args: SourceArgs,
     /// The text
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: PathBuf,
@@ -366,6 +422,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_name_on_the_command_line_is_known_to_the_library() {
+        use gristmill::{Target, convert::OutType};
+        assert!(OUT_TYPES.iter().all(|name| OutType::from_name(name).is_some()));
+        assert_eq!(OUT_TYPES.len(), OutType::ALL.len() + 1);
+        assert_eq!(TARGETS, Target::ALL.map(Target::name));
+        let files = Target::ALL.into_iter().filter(|target| !target.is_folder());
+        assert!(files.map(Target::name).eq(CONTAINERS));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use gristmill::tensor::{Checkpoint, keys};
 use gristmill::tokenizer::{EncodeOptions, Tokenizer};
 use gristmill::{OpenOptions, Opened};
 
-use crate::args::CacheTypeArg;
+use crate::args::{CacheTypeArg, SourceArgs};
 use crate::exit::Result;
 
 /// A model ready to run.
@@ -22,10 +22,10 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Opens a GGUF file or a checkpoint folder. A tokenizer is only missed when text is to be read or written.
-    pub(crate) fn open(path: &Path) -> Result<Loaded> {
+    /// Opens a model. A tokenizer is only missed when text is to be read or written.
+    pub(crate) fn open(path: &Path, args: &SourceArgs) -> Result<Loaded> {
         let started = Instant::now();
-        let options = OpenOptions { vocab_less: true, ..OpenOptions::default() };
+        let options = OpenOptions { vocab_less: true, ..opening(args) };
         let opened = gristmill::open_with(path, &options)?;
         let model = opened.model()?;
         Ok(Loaded { model, load_time: started.elapsed(), opened })
@@ -77,8 +77,17 @@ pub(crate) fn session(
 }
 
 /// The tokenizer of a model, without binding its weights.
-pub(crate) fn tokenizer(path: &Path) -> Result<Arc<Tokenizer>> {
-    Ok(gristmill::open(path)?.tokenizer()?)
+pub(crate) fn tokenizer(path: &Path, args: &SourceArgs) -> Result<Arc<Tokenizer>> {
+    Ok(gristmill::open_with(path, &opening(args))?.tokenizer()?)
+}
+
+/// What the command line says about the model to be opened.
+pub(crate) fn opening(args: &SourceArgs) -> OpenOptions {
+    OpenOptions {
+        architecture: args.arch.clone(),
+        tokenizer: args.tokenizer.clone(),
+        ..OpenOptions::default()
+    }
 }
 
 /// A file as `inspect` shows it: under the house's names where gristmill knows the model, else as it stands.
@@ -93,8 +102,8 @@ pub(crate) struct Inspected {
 
 impl Inspected {
     /// Opens whatever is there.
-    pub(crate) fn open(path: &Path) -> Result<Inspected> {
-        let options = OpenOptions { vocab_less: true, ..OpenOptions::default() };
+    pub(crate) fn open(path: &Path, args: &SourceArgs) -> Result<Inspected> {
+        let options = OpenOptions { vocab_less: true, ..opening(args) };
         match gristmill::open_with(path, &options) {
             Ok(opened) => {
                 let mut problems: Vec<String> =

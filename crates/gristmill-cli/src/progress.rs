@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use gristmill::convert::{Event, Report};
+use gristmill::convert::{Change, Event, Report};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -85,10 +85,31 @@ impl Progress {
             human::duration(elapsed)
         );
         say!("  {} tensors: {}", report.tensors, types.join(", "));
+        for change in report.changes.iter().take(CHANGES_SHOWN) {
+            say!("  {change}");
+        }
+        if report.changes.len() > CHANGES_SHOWN {
+            say!("  … and {} more like these; --json has them all", report.changes.len() - CHANGES_SHOWN);
+        }
+        say!("  lossless: {}/{} tensors", report.lossless, report.tensors);
         if let Some(peak) = human::peak_memory() {
             say!("  peak memory {}", human::bytes(peak));
         }
     }
+}
+
+/// Tensors that lost something are listed up to this number.
+const CHANGES_SHOWN: usize = 8;
+
+fn change(change: &Change) -> serde_json::Value {
+    json!({
+        "tensor": change.source.name,
+        "from": change.source.dtype.name(),
+        "to": change.stored.name(),
+        "rmse": change.error.rmse(),
+        "relative_rmse": change.error.rmse() / change.error.rms().max(f64::MIN_POSITIVE),
+        "max_error": change.error.max(),
+    })
 }
 
 fn summary(report: &Report, size: u64, elapsed: Duration) -> serde_json::Value {
@@ -105,6 +126,7 @@ fn summary(report: &Report, size: u64, elapsed: Duration) -> serde_json::Value {
         "bytes_in": report.bytes_in,
         "tensors": report.tensors,
         "lossless": report.lossless,
+        "changes": report.changes.iter().map(change).collect::<Vec<_>>(),
         "types": types,
         "notes": report.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "seconds": elapsed.as_secs_f64(),

@@ -1,14 +1,14 @@
 //! Any checkpoint in the house's words: GGUF's names and keys, rows in GGUF's order.
 //!
 //! Whoever runs or converts a model reads through a [`Canonical`] and never meets another dialect. It is made of a
-//! checkpoint and its `config.json`; names are translated by the architecture's weight table, and rows are put into
+//! checkpoint and its `config.json`, or of a legacy ggml file, which needs none; names are translated by the architecture's weight table, and rows are put into
 //! their place while they are read, so that nothing is ever held but the rows that were asked for.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use gristmill_arch::{Config, Heads};
-use gristmill_tensor::{Bytes, Checkpoint, Metadata, TensorIndex, keys};
+use gristmill_arch::{Architecture, Config, Dialect, Heads};
+use gristmill_tensor::{Bytes, Checkpoint, Metadata, TensorIndex, TensorInfo, keys};
 use gristmill_tokenizer::Tokenizer;
 use serde_json::Value;
 
@@ -53,14 +53,46 @@ impl Canonical {
         metadata.set(keys::ARCHITECTURE, arch.name());
         metadata.set(keys::NAME, about.name);
         arch.configure(&config, &mut metadata)?;
-        let heads = Heads::from_metadata(arch, &metadata)?;
-
         let mut notes = Vec::new();
-        let (infos, origins) = translate(arch, &config, &*raw, &mut notes)?.into_iter().unzip();
+        let tensors = translate(arch, Dialect::HuggingFace, Some(&config), &*raw, &mut notes)?;
+        Canonical::assemble(raw, arch, metadata, tensors, notes, about.tokenizer)
+    }
+
+    /// Translates `raw`, which has the numbers of its model in its own metadata: a legacy ggml file, or a GGUF file
+    /// that is to have another `tokenizer`. `name` is what to call a model that has no name.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn described_by_itself(
+        raw: Arc<dyn Checkpoint>,
+        name: &str,
+        tokenizer: Option<&Tokenizer>,
+    ) -> Result<Canonical> {
+        let arch = gristmill_arch::architecture_of(raw.metadata())?;
+        let mut metadata = raw.metadata().clone();
+        if !metadata.contains(keys::NAME) {
+            metadata.set(keys::NAME, name);
+        }
+        let mut notes = Vec::new();
+        let tensors = translate(arch, Dialect::Ggml, None, &*raw, &mut notes)?;
+        Canonical::assemble(raw, arch, metadata, tensors, notes, tokenizer)
+    }
+
+    fn assemble(
+        raw: Arc<dyn Checkpoint>,
+        arch: &dyn Architecture,
+        mut metadata: Metadata,
+        tensors: Vec<(TensorInfo, Origin)>,
+        notes: Vec<Note>,
+        tokenizer: Option<&Tokenizer>,
+    ) -> Result<Canonical> {
+        let (infos, origins) = tensors.into_iter().unzip();
         let index = TensorIndex::new(infos).expect("translate refuses a name that occurs twice");
+        arch.infer(&index, &mut metadata)?;
+        let heads = Heads::from_metadata(arch, &metadata)?;
         let mut canonical = Canonical { raw, metadata, index, origins, heads, notes };
         gristmill_arch::program(&canonical)?;
-        canonical.add_vocabulary(about.tokenizer)?;
+        canonical.add_vocabulary(tokenizer)?;
         Ok(canonical)
     }
 

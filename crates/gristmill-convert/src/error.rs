@@ -111,6 +111,29 @@ pub enum Error {
         /// The type it should have.
         target: DType,
     },
+    /// A version of the block layouts has no such type.
+    #[error(
+        "tensor {tensor} would be {dtype}, which version {version} of the block layouts does not have; choose another \
+         type or --quant-version 2"
+    )]
+    NoSuchLayout {
+        /// The tensor.
+        tensor: String,
+        /// The type it should have.
+        dtype: DType,
+        /// The version.
+        version: u32,
+    },
+    /// A weight has no name in the dialect that is to be written.
+    #[error("{file}: tensor {tensor} has no place in {target}; the model cannot be written as one")]
+    NoPlace {
+        /// The model.
+        file: String,
+        /// The tensor under the house's name.
+        tensor: String,
+        /// What was to be written.
+        target: &'static str,
+    },
     /// A single row needs more than the memory budget.
     #[error(
         "tensor {tensor}: one row needs {needed} bytes of memory and the budget is {budget}; raise it (--memory)"

@@ -31,7 +31,7 @@
 //! # Ok::<(), gristmill_convert::Error>(())
 //! ```
 //!
-//! Reading order: `canonical`, then `translate` and `gather`, which serve it; `outtype`, `options`, `policy`, `name`,
+//! Reading order: `canonical` and its reverse, `respelled`, then `translate` and `gather`, which serve them; `outtype`, `options`, `policy`, `name`,
 //! `plan`; `slab` and `pipeline`; `report` and `error`.
 #![forbid(unsafe_code)]
 
@@ -45,14 +45,16 @@ mod pipeline;
 mod plan;
 mod policy;
 mod report;
+mod respelled;
 mod slab;
 mod translate;
 
 pub use canonical::{Canonical, Description};
 pub use error::{Error, Result};
-pub use name::file_name;
-pub use options::ConvertOptions;
+pub use name::file_stem;
+pub use options::{ConvertOptions, Mixture};
 pub use outtype::OutType;
-pub use pipeline::convert;
-pub use plan::{Plan, PlannedTensor};
-pub use report::{Event, Note, Report, Tally};
+pub use pipeline::{Begin, convert, convert_into};
+pub use plan::{Plan, PlannedTensor, Step};
+pub use report::{Change, Event, Note, Report, Tally};
+pub use respelled::Respelled;

@@ -6,7 +6,6 @@
 
 use gristmill_tensor::{MetaValue, Metadata, TensorInfo, keys};
 
-use crate::OutType;
 
 /// More would not fit the file systems in use.
 const MAX_NAME_BYTES: usize = 200;
@@ -47,8 +46,9 @@ fn set_default(metadata: &mut Metadata, key: &str, value: impl Into<MetaValue>) 
     }
 }
 
-/// The name that the GGUF naming convention gives a file with this metadata: `tale-gptj-4M-Q4_0.gguf`.
-pub fn file_name(metadata: &Metadata, outtype: OutType) -> String {
+/// The name that the GGUF naming convention gives a file with this metadata and encoding, without
+/// its suffix: `tale-gptj-4M-Q4_0`.
+pub fn file_stem(metadata: &Metadata, encoding: &str) -> String {
     let text =
         |key| metadata.get(key).and_then(MetaValue::as_str).map(file_part).unwrap_or_default();
     let mut base = text(keys::BASENAME);
@@ -63,7 +63,7 @@ pub fn file_name(metadata: &Metadata, outtype: OutType) -> String {
     let joined = parts.join("-");
     let mut stem = String::new();
     stem.extend(joined.char_indices().take_while(|(at, _)| *at < MAX_NAME_BYTES).map(|(_, c)| c));
-    format!("{stem}-{outtype}.gguf")
+    format!("{stem}-{encoding}")
 }
 
 /// Text from a model as part of a file's name: never a path, hidden file or option.
@@ -162,13 +162,13 @@ mod tests {
         metadata.set("llama.block_count", 1u32);
         metadata.set(keys::NAME, "tale-gptj");
         complete(&mut metadata, &tensors);
-        assert_eq!(file_name(&metadata, OutType::Q4_0), "tale-gptj-4.2M-Q4_0.gguf");
+        assert_eq!(file_stem(&metadata, "Q4_0"), "tale-gptj-4.2M-Q4_0");
         assert_eq!(metadata.iter().last().unwrap().0, "llama.block_count");
 
         metadata.remove(keys::SIZE_LABEL);
         metadata.set(keys::NAME, "tale-gptj-4m");
         complete(&mut metadata, &tensors);
-        assert_eq!(file_name(&metadata, OutType::BF16), "tale-gptj-4M-BF16.gguf");
+        assert_eq!(file_stem(&metadata, "BF16"), "tale-gptj-4M-BF16");
     }
 
     #[test]
@@ -183,10 +183,10 @@ mod tests {
         ] {
             let mut metadata = Metadata::new("test");
             metadata.set(keys::NAME, name);
-            assert_eq!(file_name(&metadata, OutType::F16), file);
+            assert_eq!(file_stem(&metadata, OutType::F16), file);
         }
         let mut metadata = Metadata::new("test");
         metadata.set(keys::NAME, "é".repeat(1000));
-        assert!(file_name(&metadata, OutType::F16).len() < 255);
+        assert!(file_stem(&metadata, OutType::F16).len() < 255);
     }
 }

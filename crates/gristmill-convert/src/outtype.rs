@@ -12,20 +12,29 @@ macro_rules! outtypes {
         /// How a file's weights are stored, spelled as llama.cpp's tools spell it.
         #[allow(non_camel_case_types, missing_docs)] // the field spells these names with underscores, and they say all
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum OutType { $($name,)* }
+        pub enum OutType {
+            $($name,)*
+            /// Each tensor in the type it has, brought up to today's layout where ggml gave the old one up.
+            COPY,
+        }
 
         impl OutType {
-            /// Every one, from the most exact to the smallest of each family.
+            /// Every one that names a type, from the most exact to the smallest of each family.
             pub const ALL: &'static [OutType] = &[$(OutType::$name),*];
 
-            /// The number in `general.file_type`.
-            pub const fn file_type(self) -> u32 {
-                match self { $(OutType::$name => $file_type,)* }
+            /// The number in `general.file_type`; `None` for [`COPY`](OutType::COPY).
+            pub const fn file_type(self) -> Option<u32> {
+                match self { $(OutType::$name => Some($file_type),)* OutType::COPY => None }
             }
 
-            /// The type of the weights that are given no other.
-            pub const fn dtype(self) -> DType {
-                match self { $(OutType::$name => DType::$name,)* }
+            /// The type of the weights that are given no other; `None` for [`COPY`](OutType::COPY).
+            pub const fn dtype(self) -> Option<DType> {
+                match self { $(OutType::$name => Some(DType::$name),)* OutType::COPY => None }
+            }
+
+            /// The name in upper case, as file names carry it.
+            pub const fn name(self) -> &'static str {
+                match self { $(OutType::$name => stringify!($name),)* OutType::COPY => "COPY" }
             }
         }
     };
@@ -43,14 +52,15 @@ outtypes! {
 }
 
 impl OutType {
-    /// The type with this name, in any letter case (`q4_0`, `Q4_0`).
+    /// The one with this name, in any letter case (`q4_0`, `Q4_0`, `copy`).
     pub fn from_name(name: &str) -> Option<OutType> {
-        OutType::ALL.iter().copied().find(|outtype| outtype.name().eq_ignore_ascii_case(name))
+        let all = OutType::ALL.iter().chain([&OutType::COPY]);
+        all.copied().find(|outtype| outtype.name().eq_ignore_ascii_case(name))
     }
 
-    /// The name in upper case, as file names carry it.
-    pub const fn name(self) -> &'static str {
-        self.dtype().name()
+    /// The one that names this type.
+    pub fn from_dtype(dtype: DType) -> Option<OutType> {
+        OutType::ALL.iter().copied().find(|outtype| outtype.dtype() == Some(dtype))
     }
 }
 
@@ -79,5 +89,6 @@ mod tests {
             assert_eq!(same.count(), 1, "{outtype}");
         }
         assert_eq!(OutType::from_name("q3_k"), None);
+        assert_eq!(OutType::from_name("copy"), Some(OutType::COPY));
     }
 }

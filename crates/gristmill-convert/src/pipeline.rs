@@ -10,21 +10,21 @@
 //! completed, and of several failures the one that stands first in the file is reported: always the same one.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use gristmill_quant::{Codec, check_finite, overflows_f16};
+use gristmill_quant::{Codec, ErrorStats, check_finite, overflows_f16};
 use gristmill_tensor::{
     AtomicFile, Checkpoint, DType, Format, ModelHeader, TensorInfo, TensorSink,
 };
 
-use crate::plan::{Plan, PlannedTensor};
+use crate::plan::{Plan, PlannedTensor, Step};
 use crate::slab::{Slab, Slabs};
 use crate::{ConvertOptions, Error, Event, Report, Result};
 
 /// Converts `source` into a new file of `format` at `output`. When `output` is a folder, the file is put into it under
-/// the name that [`Plan::file_name`] gives.
+/// the name that [`Plan::file_stem`] gives.
 ///
 /// `source` answers in the house's names: a GGUF file, or any other checkpoint behind a
 /// [`Canonical`](crate::Canonical). It should read from files, not from a memory map, or what was read stays
@@ -42,29 +42,49 @@ pub fn convert(
     options: &ConvertOptions,
     progress: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Result<Report> {
+    let mut target = PathBuf::new();
+    let mut begin = |plan: &Plan, header: &ModelHeader<'_>| {
+        target = match output.is_dir() {
+            true => output.join(format!("{}.{}", plan.file_stem(), format.suffix())),
+            false => output.to_path_buf(),
+        };
+        format.create(AtomicFile::create(&target, options.force)?, header)
+    };
+    let report = convert_into(source, &mut begin, options, progress)?;
+    Ok(Report { output: target, ..report })
+}
+
+/// As [`convert`], into whatever `begin` makes of the plan and the header: several files, for instance. The report
+/// names no output.
+///
+/// # Errors
+/// As [`convert`], and what `begin` gives.
+pub fn convert_into(
+    source: &dyn Checkpoint,
+    begin: &mut Begin<'_>,
+    options: &ConvertOptions,
+    progress: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+) -> Result<Report> {
     let plan = Plan::new(source, options)?;
     let threads = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
     let slabs = Slabs::cut(&plan.tensors, options.memory, threads)?;
-    let output = match output.is_dir() {
-        true => output.join(plan.file_name()),
-        false => output.to_path_buf(),
-    };
-    let file = AtomicFile::create(&output, options.force)?;
+    let targets: Vec<TensorInfo> = plan.targets().cloned().collect();
+    let header = ModelHeader { metadata: &plan.metadata, tensors: &targets };
+    let sink = begin(&plan, &header)?;
     if progress(Event::Planned(&plan)).is_break() {
         return Err(gristmill_tensor::Error::Interrupted.into());
     }
-
-    let targets: Vec<TensorInfo> = plan.targets().cloned().collect();
-    let header = ModelHeader { metadata: &plan.metadata, tensors: &targets };
-    let sink = format.create(file, &header)?;
     let job = Job { source, sink: &*sink, plan: &plan, slabs: &slabs.slabs };
-    job.run(slabs.workers, progress)?;
+    let measured = job.run(slabs.workers, progress)?;
     sink.finish()?;
-    Ok(Report::new(plan, output))
+    Ok(Report::new(plan, PathBuf::new(), &measured))
 }
+
+/// Begins the output of a conversion.
+pub type Begin<'a> = dyn FnMut(&Plan, &ModelHeader<'_>) -> gristmill_tensor::Result<Box<dyn TensorSink>> + 'a;
 
 /// Floats in work at once: 256 KiB of them.
 const CACHED_FLOATS: usize = 64 << 10;
@@ -81,13 +101,14 @@ impl Job<'_> {
         &self,
         workers: usize,
         progress: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Result<()> {
+    ) -> Result<Vec<ErrorStats>> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build()?;
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
         let (sender, results) = mpsc::channel();
         let mut failure: Option<(usize, Error)> = None;
         let mut interrupted = false;
+        let mut errors = vec![ErrorStats::default(); self.slabs.len()];
         pool.in_place_scope(|scope| {
             for _ in 0..workers {
                 let sender = sender.clone();
@@ -98,8 +119,9 @@ impl Job<'_> {
             let mut written = 0;
             for (number, result) in results {
                 match result {
-                    Ok(bytes) => {
+                    Ok(Done { bytes, error }) => {
                         written += bytes;
+                        errors[number] = error;
                         let tensor = &self.plan.tensors[self.slabs[number].tensor].target;
                         interrupted |= !interrupted
                             && progress(Event::Written { tensor, written, total }).is_break();
@@ -117,8 +139,17 @@ impl Job<'_> {
         match failure {
             Some((_, error)) => Err(error),
             None if interrupted => Err(gristmill_tensor::Error::Interrupted.into()),
-            None => Ok(()),
+            None => Ok(self.by_tensor(&errors)),
         }
+    }
+
+    /// The errors of slabs as those of tensors, added up in the order of the file whichever came first.
+    fn by_tensor(&self, errors: &[ErrorStats]) -> Vec<ErrorStats> {
+        let mut sums = vec![ErrorStats::default(); self.plan.tensors.len()];
+        for (slab, error) in self.slabs.iter().zip(errors) {
+            sums[slab.tensor].merge(error);
+        }
+        sums
     }
 
     /// One worker: slab after slab, until there are no more or somebody failed.
@@ -126,7 +157,7 @@ impl Job<'_> {
         &self,
         next: &AtomicUsize,
         stop: &AtomicBool,
-        results: mpsc::Sender<(usize, Result<u64>)>,
+        results: mpsc::Sender<(usize, Result<Done>)>,
     ) {
         let mut buffers = Buffers::default();
         while !stop.load(Ordering::Relaxed) {
@@ -141,25 +172,34 @@ impl Job<'_> {
         }
     }
 
-    /// Converts one slab; gives the bytes written.
-    fn slab(&self, slab: &Slab, buffers: &mut Buffers) -> Result<u64> {
+    /// Converts one slab.
+    fn slab(&self, slab: &Slab, buffers: &mut Buffers) -> Result<Done> {
         let tensor = &self.plan.tensors[slab.tensor];
         let offset = slab.rows.start as u64 * tensor.target.row_bytes() as u64;
         let stored = self.source.read(&tensor.source.name, slab.rows.clone())?;
-        let converted: &[u8] = if tensor.is_copy() {
-            &stored
-        } else {
-            buffers.convert(tensor, slab.rows.start, &stored)?
+        let mut error = ErrorStats::default();
+        let converted: &[u8] = match tensor.step() {
+            Step::Copy => &stored,
+            _ => buffers.convert(tensor, slab.rows.start, &stored, &mut error)?,
         };
         self.sink.write(slab.tensor, offset, converted)?;
-        Ok(converted.len() as u64)
+        Ok(Done { bytes: converted.len() as u64, error })
     }
+}
+
+/// What became of a slab.
+struct Done {
+    /// Bytes written.
+    bytes: u64,
+    /// The measured error; nothing where none is measured.
+    error: ErrorStats,
 }
 
 /// A worker's memory, used for slab after slab.
 #[derive(Default)]
 struct Buffers {
     floats: Vec<f32>,
+    restored: Vec<f32>,
     target: Vec<u8>,
 }
 
@@ -170,10 +210,9 @@ impl Buffers {
         tensor: &PlannedTensor,
         first_row: usize,
         stored: &[u8],
+        error: &mut ErrorStats,
     ) -> Result<&[u8]> {
         let PlannedTensor { source, target } = tensor;
-        let (dequantize, quantize) = (codec(source.dtype).dequantize, codec(target.dtype).quantize);
-        let quantize = quantize.expect("the plan has only types that can be written");
         let row_len = source.shape.row_len().max(1);
         let rows = stored.len() / source.row_bytes().max(1);
         self.target.resize(rows * target.row_bytes(), 0);
@@ -182,10 +221,25 @@ impl Buffers {
         let stored = stored.chunks(step * source.row_bytes().max(1));
         let new = self.target.chunks_mut(step * target.row_bytes().max(1));
         for (part, (stored, new)) in stored.zip(new).enumerate() {
+            if let Step::Transcode(transcoding) = tensor.step() {
+                (transcoding.apply)(stored, new);
+                if transcoding.exact {
+                    continue;
+                }
+            }
             self.floats.resize(stored.len() / source.row_bytes() * row_len, 0.0);
-            dequantize(stored, &mut self.floats);
+            (codec(source.dtype).dequantize)(stored, &mut self.floats);
             check(target, first_row + part * step, &self.floats)?;
-            quantize(&self.floats, new);
+            if let Step::Recode = tensor.step() {
+                let quantize = codec(target.dtype).quantize;
+                quantize.expect("the plan has only types that can be written")(&self.floats, new);
+            }
+            if tensor.is_measured() {
+                self.restored.resize(self.floats.len(), 0.0);
+                (codec(target.dtype).dequantize)(new, &mut self.restored);
+                check(target, first_row + part * step, &self.restored)?;
+                error.accumulate(&self.floats, &self.restored);
+            }
         }
         Ok(&self.target)
     }

@@ -1,14 +1,12 @@
 //! What will be written, decided before anything is read: every tensor's type, the metadata, and what to tell the
 //! user. Whatever can be refused is refused here.
 
+use gristmill_quant::{Transcoding, transcoding};
 use gristmill_tensor::{Checkpoint, DType, Metadata, TensorInfo, keys};
 
 use crate::name;
-use crate::policy::Policy;
+use crate::policy::{Policy, prevailing};
 use crate::{ConvertOptions, Error, Note, OutType, Result};
-
-/// The version of the block layouts, which `general.quantization_version` states. It has been 2 since May 2023.
-const QUANTIZATION_VERSION: u32 = 2;
 
 /// A conversion that can be carried out.
 #[derive(Clone, Debug)]
@@ -32,19 +30,46 @@ pub struct PlannedTensor {
     pub target: TensorInfo,
 }
 
+/// What becomes of the rows of a tensor.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// The bytes stay as they are.
+    Copy,
+    /// The codes of the blocks stay as they are; their order and the precision of their scales change.
+    Transcode(&'static Transcoding),
+    /// Numbers are made of the blocks, and blocks of the numbers.
+    Recode,
+}
+
 impl PlannedTensor {
-    /// Whether the bytes stay as they are.
-    pub fn is_copy(&self) -> bool {
-        self.source.dtype == self.target.dtype
+    /// What becomes of the rows.
+    pub fn step(&self) -> Step {
+        let (from, to) = (self.source.dtype, self.target.dtype);
+        match transcoding(from, to) {
+            _ if from == to => Step::Copy,
+            Some(transcoding) => Step::Transcode(transcoding),
+            None => Step::Recode,
+        }
     }
 
-    /// Whether every number stays exactly as it is.
-    pub fn is_lossless(&self) -> bool {
-        let widened = matches!(
-            (self.source.dtype, self.target.dtype),
-            (DType::F16 | DType::BF16 | DType::F8_E4M3 | DType::F8_E5M2, DType::F32)
-        );
-        self.is_copy() || widened
+    /// Whether it is known without looking that every number stays exactly as it is.
+    pub fn is_exact(&self) -> bool {
+        match self.step() {
+            Step::Copy => true,
+            Step::Transcode(transcoding) => transcoding.exact,
+            // Blocks stand for products and sums that were rounded to single precision to begin with.
+            Step::Recode => {
+                let source = self.source.dtype;
+                let narrow = matches!(source, DType::F16 | DType::BF16 | DType::F8_E4M3 | DType::F8_E5M2);
+                self.target.dtype == DType::F32 && (narrow || source.is_quantized())
+            }
+        }
+    }
+
+    /// Whether the error is measured while the tensor is written: that of weights that were quantized before, since
+    /// nobody expects one.
+    pub fn is_measured(&self) -> bool {
+        self.source.dtype.is_quantized() && !self.is_exact()
     }
 }
 
@@ -54,13 +79,16 @@ impl Plan {
     /// # Errors
     /// [`Error::Requantize`], [`Error::Unconvertible`], and whatever is wrong with the metadata.
     pub fn new(source: &dyn Checkpoint, options: &ConvertOptions) -> Result<Plan> {
-        let outtype = options.outtype;
-        let policy = Policy::new(source, outtype)?;
+        let &ConvertOptions { outtype, quant_version, .. } = options;
+        let policy = Policy::new(source, options)?;
         let mut notes = Vec::new();
         let mut tensors = Vec::with_capacity(source.tensors().len());
         for info in source.tensors() {
             let (dtype, note) = policy.dtype(info);
             notes.extend(note);
+            let dtype = dtype.at_version(quant_version).ok_or_else(|| {
+                Error::NoSuchLayout { tensor: info.name.clone(), dtype, version: quant_version }
+            })?;
             check(info, dtype, options)?;
             let target = TensorInfo { dtype, ..info.clone() };
             tensors.push(PlannedTensor { source: info.clone(), target });
@@ -70,8 +98,12 @@ impl Plan {
         if !metadata.contains(keys::TOKENIZER_MODEL) {
             notes.push(Note::NoVocabulary);
         }
-        metadata.set(keys::FILE_TYPE, outtype.file_type());
-        metadata.set(keys::QUANTIZATION_VERSION, QUANTIZATION_VERSION);
+        let encoding = outtype.dtype().or_else(|| encoding_of(&tensors));
+        let file_type = outtype.file_type().or_else(|| OutType::from_dtype(encoding?)?.file_type());
+        if let Some(file_type) = file_type {
+            metadata.set(keys::FILE_TYPE, file_type);
+        }
+        metadata.set(keys::QUANTIZATION_VERSION, quant_version);
         name::complete(&mut metadata, source.tensors());
         Ok(Plan { outtype, metadata, tensors, notes })
     }
@@ -91,32 +123,35 @@ impl Plan {
         self.targets().map(TensorInfo::n_bytes).sum()
     }
 
-    /// The name that the GGUF naming convention gives the file: `tale-gptj-4M-Q4_0.gguf`.
-    pub fn file_name(&self) -> String {
-        name::file_name(&self.metadata, self.outtype)
+    /// The name that the GGUF naming convention gives the file, without its suffix: `tale-gptj-4M-Q4_0`.
+    pub fn file_stem(&self) -> String {
+        let encoding = self.outtype.dtype().or_else(|| encoding_of(&self.tensors));
+        name::file_stem(&self.metadata, encoding.map_or(self.outtype.name(), DType::name))
     }
+}
+
+/// The type of most weights, as today's layouts call it.
+fn encoding_of(tensors: &[PlannedTensor]) -> Option<DType> {
+    let today = |dtype: DType| dtype.successor().unwrap_or(dtype);
+    let targets = tensors.iter().map(|tensor| &tensor.target);
+    prevailing(targets.map(|info| (today(info.dtype), info.shape.numel())))
 }
 
 /// Refuses what cannot or should not be converted.
 fn check(info: &TensorInfo, target: DType, options: &ConvertOptions) -> Result<()> {
-    if info.dtype == target {
+    if info.dtype == target || transcoding(info.dtype, target).is_some() {
         return Ok(());
     }
-    if info.dtype.is_quantized() && target.is_quantized() && !options.allow_requantize {
-        return Err(Error::Requantize {
-            tensor: info.name.clone(),
-            source_dtype: info.dtype,
-            target,
-        });
+    let (tensor, source_dtype) = (info.name.clone(), info.dtype);
+    // A copy takes another type only where there is no other way.
+    let allowed = options.allow_requantize || options.outtype == OutType::COPY;
+    if info.dtype.is_quantized() && target.is_quantized() && !allowed {
+        return Err(Error::Requantize { tensor, source_dtype, target });
     }
     let readable = gristmill_quant::codec(info.dtype).is_some();
     let writable = gristmill_quant::codec(target).is_some_and(|codec| codec.quantize.is_some());
     if !(readable && writable) {
-        return Err(Error::Unconvertible {
-            tensor: info.name.clone(),
-            source_dtype: info.dtype,
-            target,
-        });
+        return Err(Error::Unconvertible { tensor, source_dtype, target });
     }
     Ok(())
 }

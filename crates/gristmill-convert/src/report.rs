@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use gristmill_quant::ErrorStats;
 use gristmill_tensor::{DType, TensorInfo};
 
 use crate::OutType;
@@ -61,6 +62,11 @@ pub enum Note {
     },
     /// The file has no vocabulary.
     NoVocabulary,
+    /// A folder for Transformers has no tokenizer.
+    NoTokenizerFiles {
+        /// What is wrong with the model's.
+        why: String,
+    },
     /// The tokenizer has something to say.
     Tokenizer(gristmill_tokenizer::Note),
 }
@@ -106,6 +112,27 @@ pub struct Tally {
     pub bytes: u64,
 }
 
+/// A tensor that was quantized before and whose numbers are not exactly what they were.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Change {
+    /// The tensor, as it was.
+    pub source: TensorInfo,
+    /// The type it has now.
+    pub stored: DType,
+    /// The measured error.
+    pub error: ErrorStats,
+}
+
+impl fmt::Display for Change {
+    /// `blk.0.ffn_up.weight: Q4_1_V0 became Q4_1, error 0.012 % (at most 0.0003)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Change { source, stored, error } = self;
+        let percent = 100.0 * error.rmse() / error.rms().max(f64::MIN_POSITIVE);
+        let (name, was) = (&source.name, source.dtype);
+        write!(f, "{name}: {was} became {stored}, error {percent:.2} % (at most {:.2e})", error.max())
+    }
+}
+
 /// What a conversion did.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Report {
@@ -119,6 +146,8 @@ pub struct Report {
     pub tensors: usize,
     /// Of these, how many hold exactly the numbers of the checkpoint.
     pub lossless: usize,
+    /// Tensors that were quantized before and lost something, with the measured error.
+    pub changes: Vec<Change>,
     /// Bytes of tensor data that were read.
     pub bytes_in: u64,
     /// Bytes of tensor data that were written.
@@ -128,8 +157,23 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report on `plan`, carried out into `output`.
-    pub(crate) fn new(plan: Plan, output: PathBuf) -> Report {
+    /// The report on `plan`, carried out into `output`,
+    /// with what was measured on the way, tensor by tensor.
+    pub(crate) fn new(plan: Plan, output: PathBuf, measured: &[ErrorStats]) -> Report {
+        let changed = |&(position, _): &(usize, _)| measured[position].max() > 0.0;
+        let tensors = || plan.tensors.iter().enumerate();
+        let changes: Vec<Change> = tensors()
+            .filter(changed)
+            .map(|(position, tensor)| Change {
+                source: tensor.source.clone(),
+                stored: tensor.target.dtype,
+                error: measured[position],
+            })
+            .collect();
+        let lossless = tensors()
+            .filter(|(_, tensor)| tensor.is_exact() || tensor.is_measured())
+            .filter(|tensor| !changed(tensor))
+            .count();
         let mut tallies: Vec<Tally> = Vec::new();
         for TensorInfo { dtype, .. } in plan.targets() {
             if !tallies.iter().any(|tally| tally.dtype == *dtype) {
@@ -144,7 +188,8 @@ impl Report {
             outtype: plan.outtype,
             tallies,
             tensors: plan.tensors.len(),
-            lossless: plan.tensors.iter().filter(|tensor| tensor.is_lossless()).count(),
+            lossless,
+            changes,
             bytes_in: plan.bytes_in(),
             bytes_out: plan.bytes_out(),
             notes: plan.notes,

@@ -1,12 +1,12 @@
 //! The memory budget: how many rows are in work at once, and on how many threads.
 //!
-//! A worker holds one slab: its stored rows, some of the same rows as `f32`, and the rows as they will be stored. Slabs
+//! A worker holds one slab: its stored rows, some of the same rows as `f32` (and once more where the error is measured), and the rows as they will be stored. Slabs
 //! are never so large that all workers together exceed the budget. When a single row is too long for that, fewer
 //! workers are used; rows are quantized one by one, so neither choice shows in the bytes that are written.
 
 use std::ops::Range;
 
-use crate::plan::PlannedTensor;
+use crate::plan::{PlannedTensor, Step};
 use crate::{Error, Result};
 
 /// Stored bytes of a slab where the budget allows. Systems are fastest with reads and writes of this size.
@@ -61,10 +61,10 @@ impl Slabs {
 fn row_cost(tensor: &PlannedTensor) -> u64 {
     let source = tensor.source.row_bytes() as u64;
     let elements = tensor.source.shape.row_len() as u64;
-    let cost = if tensor.is_copy() {
-        source
-    } else {
-        source + 4 * elements + tensor.target.row_bytes() as u64
+    let floats = if tensor.is_measured() { 8 * elements } else { 4 * elements };
+    let cost = match tensor.step() {
+        Step::Copy => source,
+        _ => source + floats + tensor.target.row_bytes() as u64,
     };
     // Where rows are put into another order, twice as many are held besides, as they lie in the file.
     (cost + 2 * source).max(1)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use gristmill_arch::{Architecture, Config, Transform};
+use gristmill_arch::{Architecture, Config, Dialect, Transform};
 use gristmill_tensor::{Bytes, Checkpoint, DType, TensorInfo};
 
 use crate::{Error, Note, Result};
@@ -22,10 +22,12 @@ pub(crate) enum Origin {
     Computed(Bytes),
 }
 
-/// The house's tensors in the house's order, whatever the order of the checkpoint, and where each comes from.
+/// The house's tensors in the house's order, whatever the order of the checkpoint, and where each comes from. Legacy
+/// files have no configuration.
 pub(crate) fn translate(
     arch: &dyn Architecture,
-    config: &Config<'_>,
+    dialect: Dialect,
+    config: Option<&Config<'_>>,
     raw: &dyn Checkpoint,
     notes: &mut Vec<Note>,
 ) -> Result<Vec<(TensorInfo, Origin)>> {
@@ -59,8 +61,9 @@ pub(crate) fn translate(
     if let Some(example) = ignored.first().cloned() {
         notes.push(Note::Ignored { count: ignored.len(), example });
     }
-    settle_tied_output(arch, config, raw, &mut tensors, notes)?;
-    for (info, bytes) in arch.extra_tensors(config)? {
+    let tied = config.map_or(Ok(None), |config| config.flag("tie_word_embeddings"))?;
+    settle_tied_output(arch, tied == Some(true), raw, &mut tensors, notes)?;
+    for (info, bytes) in config.map_or(Ok(Vec::new()), |config| arch.extra_tensors(config))? {
         if !spelled.contains_key(&info.name) {
             tensors.push((info, Origin::Computed(bytes.into())));
         }
@@ -107,12 +110,12 @@ fn hint(unknown: &[String]) -> &'static str {
 
 /// Settles what becomes of the output matrix of models that use their embedding as one.
 ///
-/// It is left out when the configuration says that the two are tied, and when they are bit by bit the same, as in
+/// It is left out when the configuration says that the two are `tied`, and when they are bit by bit the same, as in
 /// files whose writer stored a shared matrix twice. An architecture whose files must have one is given the embedding
 /// under that name.
 fn settle_tied_output(
     arch: &dyn Architecture,
-    config: &Config<'_>,
+    tied: bool,
     raw: &dyn Checkpoint,
     tensors: &mut Vec<(TensorInfo, Origin)>,
     notes: &mut Vec<Note>,
@@ -125,7 +128,6 @@ fn settle_tied_output(
     };
     let Some(rule) = arch.weights().iter().find(|rule| rule.name == OUTPUT) else { return Ok(()) };
     let Some(embedding) = stored(EMBEDDING) else { return Ok(()) };
-    let tied = config.flag("tie_word_embeddings")? == Some(true);
     match stored(OUTPUT) {
         Some(output) if rule.optional => {
             let same = || -> Result<bool> {

@@ -1,2 +1,87 @@
-//! The legacy containers of the ggml family: GGML, GGMF and GGJT versions 1 to 3.
+//! The legacy containers of the ggml family: GGML, GGMF, GGJT versions 1 to 3, and their relatives.
+//!
+//! ```text
+//! ┌───────────────┬───────────────────────┬─────────────────────┬──────────────────────────────────────┐
+//! │ magic,        │ hyperparameters,      │ vocabulary          │ tensors, each as record and data:    │
+//! │ maybe version │ in an order of their  │ length, text,       │ n_dims, name length, type, ne[],     │
+//! │               │ architecture's own    │ maybe score         │ name, maybe padding, rows of blocks  │
+//! └───────────────┴───────────────────────┴─────────────────────┴──────────────────────────────────────┘
+//! ```
+//!
+//! These files, written from September 2022 until GGUF replaced them, do not say of which architecture they are, how
+//! many tensors they hold, or, in the unversioned container, which block layouts they use. So a file is read in every
+//! way in which it could be meant, and the only way that makes sense to its last byte is the right one (`detect`).
+//! Which ways there are is told by [`HeaderLayout`]s: the crate itself knows no architecture.
+//!
+//! `docs/formats/ggml.md` is the specification. Files are taken to be hostile: every count and length is checked
+//! before it is used, and nothing is allocated that the file does not hold.
+//!
+//! Reading order: `magic` (containers), `header`, `vocab`, `record`, then `detect`, which tries them, `reader`, and
+//! `parts` (models in several files).
 #![forbid(unsafe_code)]
+
+mod detect;
+mod header;
+mod magic;
+mod parts;
+mod reader;
+mod record;
+mod vocab;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use gristmill_tensor::{ByteSource, Checkpoint, Format, HeaderLayout, OpenContext, Result};
+
+pub use parts::{join, part_paths};
+pub use reader::Reader;
+
+const FORMAT: &str = "GGML";
+
+/// What architectures tell this crate.
+#[derive(Clone, Copy)]
+pub(crate) struct Known {
+    /// The headers there are.
+    pub(crate) headers: fn() -> Vec<&'static HeaderLayout>,
+    /// Whether the architecture of the first name may have a tensor of the second.
+    pub(crate) is_tensor: fn(&str, &str) -> bool,
+}
+
+/// The format, for a registry, over the headers of some architectures.
+#[derive(Clone, Copy)]
+pub struct Ggml {
+    known: Known,
+}
+
+impl Ggml {
+    /// The format for files with one of `headers`, whose tensors are told apart by `is_tensor`: whether the
+    /// architecture of the first name may have a tensor of the second.
+    pub const fn new(
+        headers: fn() -> Vec<&'static HeaderLayout>,
+        is_tensor: fn(&str, &str) -> bool,
+    ) -> Ggml {
+        Ggml { known: Known { headers, is_tensor } }
+    }
+}
+
+impl Format for Ggml {
+    fn name(&self) -> &'static str {
+        FORMAT
+    }
+
+    fn suffix(&self) -> &'static str {
+        "bin"
+    }
+
+    fn detect(&self, _path: &Path, head: &[u8]) -> bool {
+        magic::is_known(head)
+    }
+
+    fn open(
+        &self,
+        source: Arc<dyn ByteSource>,
+        context: &OpenContext,
+    ) -> Result<Box<dyn Checkpoint>> {
+        Ok(Box::new(Reader::new(source, self.known, context)?))
+    }
+}

@@ -91,6 +91,10 @@ impl Format for Gguf {
         FORMAT
     }
 
+    fn suffix(&self) -> &'static str {
+        "gguf"
+    }
+
     fn detect(&self, _path: &Path, head: &[u8]) -> bool {
         head.starts_with(MAGIC)
     }

@@ -80,6 +80,10 @@ impl Format for Safetensors {
         FORMAT
     }
 
+    fn suffix(&self) -> &'static str {
+        "safetensors"
+    }
+
     /// There is no magic: a plausible header length and the brace that must follow it are the signature.
     fn detect(&self, path: &Path, head: &[u8]) -> bool {
         let Some((len, json)) = head.split_first_chunk() else { return false };

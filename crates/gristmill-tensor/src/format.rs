@@ -28,6 +28,9 @@ pub trait Format: Sync {
     /// The name, as users write it: `"GGUF"`.
     fn name(&self) -> &'static str;
 
+    /// What the names of its files end with, without the dot.
+    fn suffix(&self) -> &'static str;
+
     /// Whether a file that begins with `head` (its first 4 KiB, or all of it) is one of these. Decided by content;
     /// the path's suffix only breaks ties.
     fn detect(&self, path: &Path, head: &[u8]) -> bool;

@@ -74,6 +74,10 @@ impl Format for Torch {
         FORMAT
     }
 
+    fn suffix(&self) -> &'static str {
+        "bin"
+    }
+
     fn detect(&self, path: &Path, head: &[u8]) -> bool {
         let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
         let by_suffix = SUFFIXES.iter().any(|known| known.eq_ignore_ascii_case(suffix));

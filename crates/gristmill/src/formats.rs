@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use gristmill_ggml::Ggml;
 use gristmill_tensor::{Access, ByteSource, Format, open_source};
 
 use crate::{Error, Result, sniff};
@@ -10,11 +11,16 @@ use crate::{Error, Result, sniff};
 /// Every file format, in the order in which files are tried. To add one, add its line here.
 pub static FORMATS: &[&dyn Format] = &[
     &gristmill_gguf::Gguf,
+    &GGML,
     #[cfg(feature = "safetensors")]
     &gristmill_safetensors::Safetensors,
     #[cfg(feature = "torch")]
     &gristmill_torch::Torch,
 ];
+
+/// Legacy ggml files of every architecture.
+pub(crate) static GGML: Ggml =
+    Ggml::new(gristmill_arch::ggml_headers, gristmill_arch::is_ggml_tensor);
 
 /// How much of a file the formats may look at.
 const HEAD_BYTES: u64 = 4096;

@@ -5,6 +5,7 @@
 //! | Hugging Face, safetensors | `model.safetensors`, or `model.safetensors.index.json` and the shards it names |
 //! | Hugging Face, PyTorch | `pytorch_model.bin`, or `pytorch_model.bin.index.json` and the shards it names |
 //! | anything else | the only `.safetensors`, `.bin`, `.pt` or `.pth` file |
+//! | legacy ggml | the only `.bin` file, with `.bin.1` and further parts beside it |
 //! | GGUF | the only `.gguf` file, or `*-00001-of-00003.gguf` and its siblings |
 //!
 //! `config.json` and the tokenizer's files lie beside the weights. A path to a file means the model that the file is
@@ -106,9 +107,10 @@ fn is_index(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".index.json"))
 }
 
-/// A file of a split GGUF stands for all of them.
+/// A file of a split GGUF, or a part of a legacy ggml file, stands for all of them.
 fn with_siblings(file: PathBuf) -> Vec<PathBuf> {
-    gristmill_gguf::shard_paths(&file).unwrap_or_else(|| vec![file])
+    let shards = gristmill_gguf::shard_paths(&file);
+    shards.or_else(|| gristmill_ggml::part_paths(&file)).unwrap_or_else(|| vec![file])
 }
 
 /// A small file as a whole.

@@ -87,6 +87,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod folder;
 mod formats;
 mod generate;
 mod index;
@@ -94,16 +95,20 @@ mod layout;
 mod open;
 mod sniff;
 mod stop;
+mod target;
 mod verbs;
+mod write;
 
 pub use error::{Error, Result};
 pub use formats::FORMATS;
 pub use generate::{FinishReason, GenerateOptions, Generation, Timings, generate};
 pub use open::{OpenOptions, Opened, open, open_raw, open_with};
+pub use target::Target;
 pub use verbs::{convert, load, quantize};
 
 pub use gristmill_arch as arch;
 pub use gristmill_convert as convert;
+pub use gristmill_ggml as ggml;
 pub use gristmill_gguf as gguf;
 pub use gristmill_graph as graph;
 pub use gristmill_kernels as kernels;

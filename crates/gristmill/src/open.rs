@@ -1,19 +1,18 @@
 //! Opening a model: whatever lies at a path, in the house's words.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use gristmill_convert::{Canonical, ConvertOptions, Description, Event, Note, Report};
+use gristmill_convert::{Canonical, Description, Note};
 use gristmill_graph::Program;
 use gristmill_runtime::Model;
 use gristmill_tensor::{
-    Access, Checkpoint, Error as FileError, Limits, Metadata, OpenContext, keys,
+    Access, Checkpoint, Error as FileError, Format, Limits, Metadata, OpenContext, keys,
 };
 use gristmill_tokenizer::Tokenizer;
 use serde_json::Value;
 
-use crate::formats::recognize;
+use crate::formats::{GGML, recognize};
 use crate::layout::{Layout, read_limited};
 use crate::{Error, Result};
 
@@ -26,6 +25,10 @@ pub struct OpenOptions {
     pub access: Access,
     /// The most that files may ask for.
     pub limits: Limits,
+    /// The architecture, as `general.architecture` names it, of files that do not say it and could be several.
+    pub architecture: Option<String>,
+    /// A folder or file with the model's tokenizer, instead of what the model brings along.
+    pub tokenizer: Option<PathBuf>,
     /// Go on without a tokenizer where there is none. The model then runs on token ids only.
     pub vocab_less: bool,
 }
@@ -57,23 +60,34 @@ pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
 pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Opened> {
     let path = path.as_ref();
     let layout = Layout::find(path, &options.limits)?;
-    let companions = Companions::find(path, &layout, options)?;
+    let Companions { config, tokenizer } = Companions::find(path, &layout, options)?;
     let raw = open_weights(&layout, options)?;
-    let (checkpoint, notes): (Arc<dyn Checkpoint>, _) = match &companions.config {
-        None => (Arc::clone(&raw), Vec::new()),
+    let tokenizer = match tokenizer {
+        // Legacy files have a vocabulary as GGUF files have, but not in the form that models are written with.
+        None if config.is_none() && is_bare(&*raw) => Some(Arc::new(Tokenizer::from_metadata(raw.metadata())?)),
+        tokenizer => tokenizer,
+    };
+    let (name, about) = (&*layout.name, tokenizer.as_deref());
+    let canonical = match &config {
         Some(config) => {
-            let about = Description {
-                name: &layout.name,
-                config,
-                config_file: &layout.folder.join(CONFIG).display().to_string(),
-                tokenizer: companions.tokenizer.as_deref(),
-            };
-            let canonical = Canonical::new(Arc::clone(&raw), &about)?;
+            let config_file = layout.folder.join(CONFIG).display().to_string();
+            let about = Description { name, config, config_file: &config_file, tokenizer: about };
+            Some(Canonical::new(Arc::clone(&raw), &about)?)
+        }
+        None if is_legacy(&*raw) || about.is_some() => {
+            Some(Canonical::described_by_itself(Arc::clone(&raw), name, about)?)
+        }
+        // A GGUF file needs no other words.
+        None => None,
+    };
+    let (checkpoint, notes): (Arc<dyn Checkpoint>, _) = match canonical {
+        None => (Arc::clone(&raw), Vec::new()),
+        Some(canonical) => {
             let notes = canonical.notes().to_vec();
             (Arc::new(canonical), notes)
         }
     };
-    let tokenizer = companions.tokenizer.map_or_else(OnceLock::new, OnceLock::from);
+    let tokenizer = tokenizer.map_or_else(OnceLock::new, OnceLock::from);
     Ok(Opened { path: path.into(), files: layout.weights, raw, checkpoint, notes, tokenizer })
 }
 
@@ -93,8 +107,9 @@ pub fn open_raw(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Arc<dyn
 
 /// What stands beside the weights.
 struct Companions {
-    /// The contents of `config.json`; GGUF files need none.
+    /// The contents of `config.json`; files that describe themselves need none.
     config: Option<Value>,
+    /// The tokenizer, where it is not in the file with the weights.
     tokenizer: Option<Arc<Tokenizer>>,
 }
 
@@ -103,18 +118,28 @@ impl Companions {
     fn find(path: &Path, layout: &Layout, options: &OpenOptions) -> Result<Companions> {
         let mut problems = Vec::new();
         let formats = recognize_all(layout, &mut problems)?;
-        let (mut config, mut tokenizer) = (None, None);
-        if !formats.contains(&GGUF) {
+        let stands_alone = formats.iter().any(|format| SELF_DESCRIBING.contains(format));
+        let mut config = None;
+        if !stands_alone {
             match read_config(&layout.folder, &options.limits) {
                 Ok(value) => config = Some(value),
                 Err(error) => problems.push(error.to_string()),
             }
-            match Tokenizer::from_folder(&layout.folder, &options.limits) {
-                Ok(loaded) => tokenizer = Some(Arc::new(loaded)),
-                Err(gristmill_tokenizer::Error::Missing { .. }) if options.vocab_less => {}
-                Err(error) => problems.push(error.to_string()),
-            }
         }
+        let found = match &options.tokenizer {
+            Some(given) => Some(Tokenizer::from_path(given, &options.limits)),
+            None if stands_alone => None,
+            None => Some(Tokenizer::from_folder(&layout.folder, &options.limits)),
+        };
+        let tokenizer = match found {
+            None => None,
+            Some(Ok(tokenizer)) => Some(Arc::new(tokenizer)),
+            Some(Err(gristmill_tokenizer::Error::Missing { .. })) if options.vocab_less => None,
+            Some(Err(error)) => {
+                problems.push(error.to_string());
+                None
+            }
+        };
         refuse(path, problems)?;
         Ok(Companions { config, tokenizer })
     }
@@ -135,14 +160,19 @@ fn recognize_all(layout: &Layout, problems: &mut Vec<String>) -> Result<Vec<&'st
 }
 
 fn open_weights(layout: &Layout, options: &OpenOptions) -> Result<Arc<dyn Checkpoint>> {
-    let context = OpenContext { limits: options.limits.clone(), architecture: None };
+    let (limits, architecture) = (options.limits.clone(), options.architecture.clone());
+    let context = OpenContext { limits, architecture };
     let mut parts = Vec::with_capacity(layout.weights.len());
+    let mut legacy = false;
     for file in &layout.weights {
         let (source, format) = recognize(file, options.access)?;
+        legacy |= format.name() == GGML.name();
         parts.push(format.open(source, &context)?);
     }
     match &layout.index {
         Some(index) => Ok(Arc::new(index.join(parts)?)),
+        // One part of several has fewer columns than its header says, which joining finds out.
+        None if legacy => Ok(gristmill_ggml::join(parts)?.into()),
         None if parts.len() == 1 && !parts[0].metadata().contains(keys::SPLIT_COUNT) => {
             Ok(parts.remove(0).into())
         }
@@ -150,8 +180,18 @@ fn open_weights(layout: &Layout, options: &OpenOptions) -> Result<Arc<dyn Checkp
     }
 }
 
-/// The format that describes itself.
-const GGUF: &str = "GGUF";
+/// The formats whose files say what their model is.
+const SELF_DESCRIBING: [&str; 2] = ["GGUF", "GGML"];
+
+/// Whether a checkpoint that describes itself does so in the words of a legacy ggml file.
+fn is_legacy(raw: &dyn Checkpoint) -> bool {
+    raw.find("token_embd.weight").is_none() && raw.metadata().contains(keys::ARCHITECTURE)
+}
+
+/// Whether a legacy file has a vocabulary.
+fn is_bare(raw: &dyn Checkpoint) -> bool {
+    is_legacy(raw) && raw.metadata().contains(keys::TOKENIZER_TOKENS)
+}
 
 fn refuse(path: &Path, problems: Vec<String>) -> Result<()> {
     match problems.is_empty() {
@@ -232,31 +272,5 @@ impl Opened {
     pub fn model(&self) -> Result<Arc<Model>> {
         let (_, program) = self.program()?;
         Ok(Arc::new(Model::bind(program, &*self.checkpoint)?))
-    }
-
-    /// Converts the model to a GGUF file at `output`, or inside it when it is a folder.
-    ///
-    /// Memory stays within the budget only if the model was opened with [`Access::Read`].
-    ///
-    /// # Errors
-    /// As [`program`](Self::program), and [`Error::Convert`]; the output then does not exist.
-    pub fn convert(
-        &self,
-        output: impl AsRef<Path>,
-        options: &ConvertOptions,
-        progress: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Result<Report> {
-        let output = output.as_ref();
-        // A GGUF file that contradicts its architecture would only be found out when it is run.
-        self.program()?;
-        let mut report = gristmill_convert::convert(
-            &*self.checkpoint,
-            &gristmill_gguf::Gguf,
-            output,
-            options,
-            progress,
-        )?;
-        report.notes.splice(0..0, self.notes.iter().cloned());
-        Ok(report)
     }
 }

@@ -1,39 +1,58 @@
-//! `convert`: a checkpoint to GGUF, quantizing on the way if asked.
+//! `convert`: a model from any format to any other, quantizing on the way if asked.
 
 use std::path::Path;
 
-use gristmill::OpenOptions;
 use gristmill::convert::{ConvertOptions, OutType};
 use gristmill::tensor::Access;
+use gristmill::{OpenOptions, Target};
 
-use crate::args::{Convert, Work};
+use crate::args::{Convert, Legacy, SourceArgs, Work};
 use crate::exit::Result;
+use crate::model::opening;
 use crate::progress::Progress;
 
 /// Converts.
 pub(crate) fn run(args: Convert) -> Result {
-    let options = options(&args.outtype, &args.work, false);
-    write(&args.source, &args.output, &options, &args.work)
+    let options = options(&args.legacy, &args.work, args.allow_requantize);
+    let outtype = args.outtype.as_deref();
+    write(&args.source, &args.source_args, &args.output, &args.to, outtype, options, &args.work)
 }
 
 /// Converts, telling how it goes.
-pub(crate) fn write(source: &Path, output: &Path, options: &ConvertOptions, work: &Work) -> Result {
+pub(crate) fn write(
+    source: &Path,
+    source_args: &SourceArgs,
+    output: &Path,
+    target: &str,
+    outtype: Option<&str>,
+    mut options: ConvertOptions,
+    work: &Work,
+) -> Result {
+    let target = Target::from_name(target).expect("clap accepts only the names of targets");
+    if options.quant_version != 2 && matches!(target, Target::Gguf) {
+        return Err("GGUF has only version 2 of the block layouts; give --to ggml or --to ggjt".into());
+    }
     let mut progress = Progress::new(work);
-    let opening = OpenOptions { access: Access::Read, ..OpenOptions::default() };
+    let opening = OpenOptions { access: Access::Read, ..opening(source_args) };
     let opened = gristmill::open_with(source, &opening)?;
-    let report = opened.convert(output, options, &mut |event| progress.event(event))?;
+    options.outtype = match outtype {
+        Some(name) => OutType::from_name(name).expect("clap accepts only the names of types"),
+        None => opened.default_outtype(target),
+    };
+    let report =
+        opened.convert_to(target, output, &options, &mut |event| progress.event(event))?;
     progress.finish(&report);
     Ok(())
 }
 
 /// What the words of the command line mean to the library.
-pub(crate) fn options(outtype: &str, work: &Work, allow_requantize: bool) -> ConvertOptions {
-    let outtype = OutType::from_name(outtype).expect("clap accepts only the names of types");
+pub(crate) fn options(legacy: &Legacy, work: &Work, allow_requantize: bool) -> ConvertOptions {
     ConvertOptions {
-        outtype,
+        quant_version: legacy.quant_version,
         memory: work.memory,
         threads: work.threads.unwrap_or(0),
         allow_requantize,
         force: work.force,
+        ..ConvertOptions::default()
     }
 }

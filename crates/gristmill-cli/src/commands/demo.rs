@@ -10,7 +10,7 @@ use gristmill::runtime::{Chain, SamplerOptions};
 use gristmill::tensor::TensorInfo;
 use gristmill::verify::{Windows, perplexity};
 
-use crate::args::{CacheTypeArg, Demo};
+use crate::args::{CacheTypeArg, Demo, SourceArgs};
 use crate::exit::{Failure, Result, at};
 use crate::model::{Loaded, session};
 use crate::output::say;
@@ -115,7 +115,7 @@ fn show(args: &Demo, folder: &Path) -> Result {
     say!();
 
     say!("a story from the Q4_0 file:");
-    let loaded = Loaded::open(&smallest)?;
+    let loaded = Loaded::open(&smallest, &SourceArgs::default())?;
     let mut session = session(&loaded, 512, 512, args.threads, CacheTypeArg::F16)?;
     let prompt = loaded.encode(&args.prompt, true, false)?;
     let sampling = SamplerOptions {
@@ -153,7 +153,7 @@ fn interrupt_point() -> Result {
 
 /// The perplexity of a file on the held-out tales.
 fn measure(file: &Path, threads: Option<usize>) -> Result<f64> {
-    let loaded = Loaded::open(file)?;
+    let loaded = Loaded::open(file, &SourceArgs::default())?;
     let mut tokens = loaded.encode(HELDOUT, false, false)?;
     tokens.truncate(N_MEASURED);
     let mut session = session(&loaded, N_CTX, N_CTX, threads, CacheTypeArg::F16)?;

@@ -13,7 +13,7 @@ use crate::output::say;
 
 /// Prints the description.
 pub(crate) fn run(args: Inspect) -> Result {
-    let inspected = Inspected::open(&args.file)?;
+    let inspected = Inspected::open(&args.file, &args.source_args)?;
     if args.json {
         say!("{}", as_json(&inspected));
     } else {

@@ -10,7 +10,7 @@ use crate::output::say;
 
 /// Runs the model over the tokens and writes the file, batch by batch.
 pub(crate) fn run(args: Logits) -> Result {
-    let loaded = Loaded::open(&args.model.model)?;
+    let loaded = Loaded::open(&args.model.model, &args.model.source_args)?;
     let tokens = match (&args.tokens, &args.prompt) {
         (Some(ids), _) => ids.clone(),
         (None, Some(text)) => loaded.encode(text, true, true)?,

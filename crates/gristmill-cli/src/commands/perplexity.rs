@@ -16,7 +16,7 @@ use crate::{human, interrupt};
 /// Measures and prints.
 pub(crate) fn run(args: Perplexity) -> Result {
     let text = std::fs::read_to_string(&args.file).map_err(at(args.file.display()))?;
-    let loaded = Loaded::open(&args.model)?;
+    let loaded = Loaded::open(&args.model, &args.source_args)?;
     // With a stride the text is taken as it stands, as Hugging Face's recipe does; otherwise as llama-perplexity does.
     let tokens = loaded.encode(&text, args.stride.is_none(), false)?;
     let tokenizer = loaded.tokenizer()?;

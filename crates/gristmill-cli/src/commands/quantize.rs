@@ -6,6 +6,7 @@ use crate::exit::Result;
 
 /// Quantizes.
 pub(crate) fn run(args: Quantize) -> Result {
-    let options = options(&args.outtype, &args.work, args.allow_requantize);
-    write(&args.source, &args.output, &options, &args.work)
+    let options = options(&args.legacy, &args.work, args.allow_requantize);
+    let (source, target) = (&args.source, &args.container);
+    write(source, &args.source_args, &args.output, target, Some(&args.outtype), options, &args.work)
 }

@@ -17,7 +17,7 @@ const DEFAULT_CTX: usize = 4096;
 
 /// Runs.
 pub(crate) fn run(args: Run) -> Result {
-    let loaded = Loaded::open(&args.model.model)?;
+    let loaded = Loaded::open(&args.model.model, &args.model.source_args)?;
     let n_ctx = match (args.model.ctx_size, loaded.trained_context()) {
         (Some(0), Some(trained)) => trained,
         (Some(0), None) => return Err("the model does not say its context; give -c N".into()),

@@ -10,7 +10,7 @@ use crate::output::say;
 
 /// Prints ids and pieces.
 pub(crate) fn run(args: Tokenize) -> Result {
-    let tokenizer = model::tokenizer(&args.model)?;
+    let tokenizer = model::tokenizer(&args.model, &args.source_args)?;
     let text = match (&args.text.prompt, &args.text.file) {
         (Some(text), _) => text.clone(),
         (None, Some(file)) => std::fs::read_to_string(file).map_err(at(file.display()))?,

@@ -1,0 +1,160 @@
+//! Finding out what a file is: it is read in every way there is, and one way is left.
+//!
+//! A way is a [`HeaderLayout`]. Wrong ones fail early: a width that the heads do not divide, a token of a million
+//! bytes, a first tensor that the architecture does not have. What decides is the walk over the records, which must
+//! know every name and end with the file. It also proves the version of the block layouts, on which sizes depend.
+
+use gristmill_tensor::{
+    ByteSource, Cursor, Error, HeaderLayout, Metadata, OpenContext, Result, TensorInfo, keys,
+};
+
+use crate::magic::{self, Magic};
+use crate::{FORMAT, Known, header, record, vocab};
+
+/// A file read in one way.
+pub(crate) struct Reading {
+    pub(crate) magic: Magic,
+    pub(crate) layout: &'static HeaderLayout,
+    pub(crate) metadata: Metadata,
+    pub(crate) tensors: Vec<(TensorInfo, u64)>,
+}
+
+/// Reads `source`, whose magic is `magic`, in the one way that makes sense.
+pub(crate) fn read(
+    source: &dyn ByteSource,
+    magic: Magic,
+    known: Known,
+    context: &OpenContext,
+) -> Result<Reading> {
+    let wanted = |layout: &&&HeaderLayout| {
+        let asked = context.architecture.as_deref();
+        layout.containers.contains(&magic.container)
+            && asked.is_none_or(|asked| asked == layout.architecture)
+    };
+    let layouts = (known.headers)();
+    let candidates: Vec<&'static HeaderLayout> = layouts.iter().filter(wanted).copied().collect();
+    if candidates.is_empty() {
+        let asked = context.architecture.as_deref().unwrap_or("any architecture");
+        let what = format!("no {} file of {asked} is known; leave out --arch", magic.title());
+        return Err(Error::unsupported(source.name(), FORMAT, what));
+    }
+    let mut readings = Vec::new();
+    let mut failures = Vec::new();
+    for layout in candidates {
+        match read_as(source, magic, layout, known) {
+            Ok(reading) => readings.push(reading),
+            Err(error @ (Error::Io { .. } | Error::Limit { .. })) => return Err(error),
+            Err(error) => failures.push((layout, error)),
+        }
+    }
+    if readings.len() > 1 && alike(&readings) {
+        readings.truncate(1);
+    }
+    match readings.len() {
+        1 => Ok(readings.remove(0)),
+        0 => Err(nearest(source, magic, failures)),
+        _ => {
+            let names: Vec<&str> = readings.iter().map(|r| r.layout.architecture).collect();
+            let what = format!(
+                "the file can be read as {}; say which it is with --arch",
+                names.join(" and as ")
+            );
+            Err(Error::unsupported(source.name(), FORMAT, what))
+        }
+    }
+}
+
+/// Whether all readings mean the same: two layouts of one architecture may agree on a file.
+fn alike(readings: &[Reading]) -> bool {
+    readings.windows(2).all(|pair| {
+        let [a, b] = pair else { return true };
+        a.metadata == b.metadata && a.tensors == b.tensors
+    })
+}
+
+fn read_as(
+    source: &dyn ByteSource,
+    magic: Magic,
+    layout: &'static HeaderLayout,
+    known: Known,
+) -> Result<Reading> {
+    let mut cursor = Cursor::new(source, FORMAT);
+    magic::read(&mut cursor, &source.name())?;
+    let mut metadata = Metadata::new(source.name());
+    let header = header::read(&mut cursor, layout, &mut metadata)?;
+    let quant_version = match magic.quant_version().filter(|_| layout.aligned) {
+        // Converters of other tools count the version in the file type as well.
+        Some(told) if header.quant_version != 0 && header.quant_version != told => {
+            let what = format!(
+                "the container has version {told} of the block layouts and the file type version {}",
+                header.quant_version
+            );
+            return Err(cursor.malformed(what));
+        }
+        told => told.unwrap_or(header.quant_version),
+    };
+    let knows = |name: &str| (known.is_tensor)(layout.architecture, name);
+    let vocab = vocab::read(
+        &mut cursor,
+        header.n_vocab,
+        layout.vocabulary,
+        magic.has_scores(),
+        |cursor| record::begins(cursor, &knows),
+    )?;
+    if magic.container == gristmill_tensor::Container::Ggcc {
+        read_merges(&mut cursor, &mut metadata)?;
+    }
+    vocab.describe(layout.vocabulary, &mut metadata);
+    let is_aligned = magic.is_aligned() && layout.aligned;
+    let tensors = record::read_all(&mut cursor, quant_version, is_aligned, &knows)?;
+    if header.file_type <= 9 {
+        metadata.set(keys::FILE_TYPE, header.file_type);
+    }
+    if tensors.iter().any(|(info, _)| info.dtype.is_quantized()) {
+        metadata.set(keys::QUANTIZATION_VERSION, quant_version);
+    }
+    Ok(Reading { magic, layout, metadata, tensors })
+}
+
+/// ggllm.cpp's files have the merges of the tokenizer behind the tokens: a count, then pairs of texts.
+fn read_merges(cursor: &mut Cursor<'_>, metadata: &mut Metadata) -> Result<()> {
+    let n_merges = cursor.u32()?;
+    let capacity = (cursor.remaining() / 8).min(n_merges.into()) as usize;
+    let mut merges = Vec::with_capacity(capacity);
+    for _ in 0..n_merges {
+        let mut part = || {
+            let len = cursor.u32()?;
+            cursor.text("a part of a merge", len.into(), 4096)
+        };
+        let (left, right) = (part()?, part()?);
+        merges.push(format!("{left} {right}"));
+    }
+    if !merges.is_empty() {
+        metadata.set(keys::TOKENIZER_MERGES, merges);
+    }
+    Ok(())
+}
+
+/// The failure that came furthest, which is most likely what is wrong with the file.
+fn nearest(
+    source: &dyn ByteSource,
+    magic: Magic,
+    failures: Vec<(&'static HeaderLayout, Error)>,
+) -> Error {
+    let place = |error: &Error| match error {
+        Error::Malformed { offset, .. } => *offset,
+        _ => 0,
+    };
+    let furthest = failures.into_iter().max_by_key(|(_, error)| place(error));
+    let Some((layout, error)) = furthest else {
+        return Error::unsupported(source.name(), FORMAT, "no architecture has such files");
+    };
+    match error {
+        Error::Malformed { file, format, offset, what } => {
+            let (title, name) = (magic.title(), layout.architecture);
+            let what = format!("read as {title} of {name}, the likeliest: {what}");
+            Error::Malformed { file, format, offset, what }
+        }
+        other => other,
+    }
+}
