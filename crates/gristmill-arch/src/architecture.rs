@@ -23,6 +23,11 @@ pub trait Architecture: Sync {
     /// When a key is missing or wrong, and when it asks for a variant that the graph does not compute.
     fn configure(&self, config: &Config<'_>, metadata: &mut Metadata) -> Result<()>;
 
+    /// Suffixes of the keys without which a model of this architecture cannot be run, besides those that all need.
+    fn required(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Every weight, by its house name and the names found in the wild.
     fn weights(&self) -> &'static [WeightRule];
 
@@ -62,8 +67,15 @@ pub trait Architecture: Sync {
 }
 
 /// Every architecture. To add one, write its file and its line here.
-pub static ARCHITECTURES: &[&dyn Architecture] =
-    &[&crate::gptj::GptJ, &crate::llama::Llama, &crate::mpt::Mpt];
+pub static ARCHITECTURES: &[&dyn Architecture] = &[
+    &crate::bloom::Bloom,
+    &crate::falcon::Falcon,
+    &crate::gpt2::Gpt2,
+    &crate::gptj::GptJ,
+    &crate::gptneox::GptNeoX,
+    &crate::llama::Llama,
+    &crate::mpt::Mpt,
+];
 
 /// The headers of legacy ggml files of every architecture.
 pub fn ggml_headers() -> Vec<&'static HeaderLayout> {
@@ -182,9 +194,9 @@ mod tests {
 
     #[test]
     fn an_unknown_model_is_named_beside_those_known() {
-        let config = json!({ "model_type": "bloom", "architectures": ["BloomForCausalLM"] });
+        let config = json!({ "model_type": "xlnet", "architectures": ["XLNetLMHeadModel"] });
         let message = from_config(&config, "x/config.json").err().unwrap().to_string();
-        for part in ["x/config.json", "bloom", "gptj", "llama", "mistral", "mpt"] {
+        for part in ["x/config.json", "xlnet", "gptj", "llama", "mistral", "mpt"] {
             assert!(message.contains(part), "{message}");
         }
         assert!(from_config(&json!([1]), "config.json").is_err());

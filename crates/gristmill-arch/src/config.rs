@@ -160,6 +160,14 @@ impl<'a> Config<'a> {
     }
 }
 
+/// Accepts either form of the Gaussian error linear unit under any of its names, and refuses other activations.
+///
+/// The graph computes the form that most models of its architecture name, as llama.cpp does: GGUF has no key for the
+/// others', and the two forms are nowhere further apart than 5e-4.
+pub(crate) fn accept_any_gelu(config: &Config<'_>, key: &str) -> Result<()> {
+    config.only(key, &["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"].map(Value::from))
+}
+
 /// One row of a translation table.
 #[derive(Clone, Copy, Debug)]
 pub struct ConfigKey {

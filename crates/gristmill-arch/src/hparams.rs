@@ -37,6 +37,8 @@ pub struct Hparams {
     pub n_ff: usize,
     /// Added to the variance, or to the mean square, in normalizations.
     pub norm_eps: f32,
+    /// Whether attention and the feed-forward layer read the same residual, for architectures that have both kinds.
+    pub parallel_residual: bool,
     /// The base of the rotary frequencies.
     pub rope_base: f32,
     /// How the rotary frequencies are stretched.
@@ -66,6 +68,10 @@ impl Hparams {
         tensors: &dyn Checkpoint,
     ) -> Result<Hparams> {
         let reader = Reader::new(arch.name(), metadata);
+        let absent = |suffix: &&&str| !metadata.contains(&reader.key(suffix));
+        if let Some(suffix) = arch.required().iter().find(absent) {
+            return Err(reader.missing(suffix));
+        }
         let Heads { n_head, n_head_kv } = reader.heads()?;
         let n_embd = reader.needed(keys::EMBEDDING_LENGTH, 1..=1 << 20)?;
         let n_ctx = reader.needed(keys::CONTEXT_LENGTH, 1..=1 << 28)?;
@@ -93,6 +99,9 @@ impl Hparams {
                 Some(eps) => eps,
                 None => return Err(reader.missing(keys::LAYER_NORM_EPS)),
             },
+            parallel_residual: metadata
+                .get_bool(&reader.key(keys::USE_PARALLEL_RESIDUAL))?
+                .unwrap_or(false),
             rope_base: reader.float(keys::ROPE_FREQ_BASE, 1.0..=1e15)?.unwrap_or(10_000.0),
             rope_scaling: reader.rope_scaling(n_ctx)?,
             rope_factors: rope_factors(tensors, n_rot)?,

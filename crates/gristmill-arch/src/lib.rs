@@ -1,4 +1,4 @@
-//! What GPT-J, LLaMA and MPT are: hyperparameters, weight names, graph.
+//! What GPT-J, LLaMA, MPT and their kin are: hyperparameters, weight names, graph.
 //!
 //! An [`Architecture`] is one file of this crate: prose with the equations, a table of configuration keys, a table of
 //! weight names, and the forward pass, which reads like its paper. Nothing else in the house tells one architecture
@@ -26,14 +26,19 @@
 //! # Ok::<(), gristmill_arch::Error>(())
 //! ```
 //!
-//! Reading order: `gptj`, `llama` and `mpt`, since they are what it is all for; then `architecture`, `config`,
+//! Reading order: `gptj`, `llama` and `mpt`, since they are what it is all for (`gpt2`, `gptneox`, `bloom` and `falcon`
+//! are variations on them); then `architecture`, `config`,
 //! `weights`, `transform`, `hparams`, `rope`, `program` and `error`.
 #![forbid(unsafe_code)]
 
 mod architecture;
+mod bloom;
 mod config;
 mod error;
+mod falcon;
+mod gpt2;
 mod gptj;
+mod gptneox;
 mod hparams;
 mod llama;
 mod mpt;
@@ -50,7 +55,7 @@ pub use error::{Error, Result};
 pub use hparams::Hparams;
 pub use program::program;
 pub use rope::RopeScaling;
-pub use transform::{Heads, Projection, Transform, source_rows};
+pub use transform::{Direction, Heads, Projection, Transform, source_rows};
 pub use weights::{
     Dialect, Matched, Role, Spelling, WeightRule, has_own_name, is_ignored, match_weight, role_of, spell,
 };

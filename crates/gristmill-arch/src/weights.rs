@@ -61,7 +61,7 @@ pub struct WeightRule {
 /// A table of rules. A row reads: role, house name, `[optional]`, then spellings as dialect, name, `@` transform.
 macro_rules! weights {
     ($($role:ident $name:literal $([$optional:ident])?
-        $(= $($dialect:ident $spelled:literal $(@ $transform:ident $heads:ident)?),+)?;)*) => {
+        $(= $($dialect:ident $spelled:literal $(@ $transform:ident $($heads:ident)?)?),+)?;)*) => {
         &[$($crate::WeightRule {
             name: $name,
             role: $crate::Role::$role,
@@ -69,7 +69,7 @@ macro_rules! weights {
             spellings: &[$($($crate::Spelling {
                 dialect: weights!(@dialect $dialect),
                 name: $spelled,
-                transform: weights!(@transform $($transform $heads)?),
+                transform: weights!(@transform $($transform $($heads)?)?),
             }),+)?],
         }),*]
     };
@@ -81,6 +81,7 @@ macro_rules! weights {
     (@transform InterleaveRope $heads:ident) => {
         $crate::Transform::InterleaveRope($crate::Projection::$heads)
     };
+    (@transform $transform:ident) => { $crate::Transform::$transform };
 }
 pub(crate) use weights;
 

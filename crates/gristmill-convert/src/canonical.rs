@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use gristmill_arch::{Architecture, Config, Dialect, Heads};
+use gristmill_arch::{Architecture, Config, Dialect, Direction, Heads};
 use gristmill_tensor::{Bytes, Checkpoint, Metadata, TensorIndex, TensorInfo, keys};
 use gristmill_tokenizer::Tokenizer;
 use serde_json::Value;
@@ -136,7 +136,14 @@ impl Checkpoint for Canonical {
                 Ok(bytes.slice(rows.start * row_bytes..rows.end * row_bytes))
             }
             Origin::Stored { info: stored, transform } => {
-                let bytes = gather::read(&*self.raw, stored, *transform, self.heads, rows)?;
+                let bytes = gather::read(
+                    &*self.raw,
+                    stored,
+                    *transform,
+                    Direction::ToHouse,
+                    self.heads,
+                    rows,
+                )?;
                 Ok(gather::widen(bytes, stored.dtype, info.dtype))
             }
         }

@@ -1,47 +1,81 @@
-//! Reading rows that stand in another order in the file, or in a type that nobody runs.
+//! Reading rows that stand in another order in the file, or as columns, or in a type that nobody runs.
 
 use std::ops::Range;
 
-use gristmill_arch::{Heads, Transform, source_rows};
+use gristmill_arch::{Direction, Heads, Transform, source_rows};
 use gristmill_quant::codec;
 use gristmill_tensor::{Bytes, Checkpoint, DType, Error, Result, TensorInfo};
 
-/// The rows of the house's tensor that `stored` becomes by `transform`.
+/// How much of a matrix is held at once while its columns are picked out.
+const STRIP_BYTES: usize = 256 << 10;
+
+/// The `rows` of the tensor that `source`, one of `raw`, becomes by `transform`, taken in this direction.
 pub(crate) fn read(
     raw: &dyn Checkpoint,
-    stored: &TensorInfo,
+    source: &TensorInfo,
     transform: Transform,
+    direction: Direction,
     heads: Heads,
     rows: Range<usize>,
 ) -> Result<Bytes> {
     if transform == Transform::Keep || rows.is_empty() {
-        return raw.read(&stored.name, rows);
+        return raw.read(&source.name, rows);
     }
-    let misfit = |error| {
-        Error::malformed(raw.name(), "checkpoint", 0, format!("tensor {}: {error}", stored.name))
+    if transform == Transform::Transpose && source.shape.rank() >= 2 {
+        return read_columns(raw, source, rows);
+    }
+    let order = |rows: Range<usize>, n_rows| -> Result<Vec<usize>> {
+        source_rows(transform, direction, heads, rows, n_rows)
+            .map(Iterator::collect)
+            .map_err(|error| misfit(raw, source, error.to_string()))
     };
     // The "rows" of a bias are its elements; it is read whole.
-    if stored.shape.rank() < 2 {
-        let n = stored.shape.numel();
-        let order: Vec<usize> = source_rows(transform, heads, 0..n, n).map_err(misfit)?.collect();
-        let bytes = raw.read(&stored.name, rows)?;
-        return Ok(pick(&bytes, stored.dtype.block_bytes(), order.into_iter()));
+    if source.shape.rank() < 2 {
+        let n = source.shape.numel();
+        let bytes = raw.read(&source.name, rows)?;
+        return Ok(pick(&bytes, source.dtype.block_bytes(), order(0..n, n)?.into_iter()));
     }
-    let n_rows = stored.shape.rows();
-    let order: Vec<usize> =
-        source_rows(transform, heads, rows.clone(), n_rows).map_err(misfit)?.collect();
+    let order = order(rows.clone(), source.shape.rows())?;
     let (first, last) =
         order.iter().fold((usize::MAX, 0), |(first, last), &row| (first.min(row), last.max(row)));
-    // One read of all heads concerned, unless the slab is a small part of a head: memory is counted per row.
+    // One read of all heads concerned, unless the slab is a small part of them: memory is counted per row.
     if last - first < 2 * rows.len() {
-        let bytes = raw.read(&stored.name, first..last + 1)?;
-        return Ok(pick(&bytes, stored.row_bytes(), order.into_iter().map(|row| row - first)));
+        let bytes = raw.read(&source.name, first..last + 1)?;
+        return Ok(pick(&bytes, source.row_bytes(), order.into_iter().map(|row| row - first)));
     }
-    let mut gathered = Vec::with_capacity(rows.len() * stored.row_bytes());
-    for row in order {
-        gathered.extend_from_slice(&raw.read(&stored.name, row..row + 1)?);
+    let mut gathered = Vec::with_capacity(rows.len() * source.row_bytes());
+    for run in order.chunk_by(|row, next| row + 1 == *next) {
+        gathered.extend_from_slice(&raw.read(&source.name, run[0]..run[0] + run.len())?);
     }
     Ok(gathered.into())
+}
+
+/// These columns of `source`, each as a row. The matrix is walked through in strips, which are no larger than twice
+/// the result unless a single row is.
+fn read_columns(raw: &dyn Checkpoint, source: &TensorInfo, columns: Range<usize>) -> Result<Bytes> {
+    if source.dtype.is_quantized() {
+        let what = format!("{} blocks cannot be transposed", source.dtype);
+        return Err(misfit(raw, source, what));
+    }
+    let (n_rows, row_bytes) = (source.shape.rows(), source.row_bytes());
+    let size = source.dtype.block_bytes();
+    let mut gathered = vec![0; columns.len() * n_rows * size];
+    let strip = (STRIP_BYTES.min(2 * gathered.len()) / row_bytes.max(1)).max(1);
+    for start in (0..n_rows).step_by(strip) {
+        let bytes = raw.read(&source.name, start..n_rows.min(start + strip))?;
+        for (number, row) in bytes.chunks_exact(row_bytes).enumerate() {
+            let wanted = &row[columns.start * size..columns.end * size];
+            for (column, element) in wanted.chunks_exact(size).enumerate() {
+                let place = (column * n_rows + start + number) * size;
+                gathered[place..place + size].copy_from_slice(element);
+            }
+        }
+    }
+    Ok(gathered.into())
+}
+
+fn misfit(raw: &dyn Checkpoint, source: &TensorInfo, what: String) -> Error {
+    Error::malformed(raw.name(), "checkpoint", 0, format!("tensor {}: {what}", source.name))
 }
 
 /// The pieces of `size` bytes with these numbers, in this order.
@@ -60,4 +94,77 @@ pub(crate) fn widen(bytes: Bytes, from: DType, to: DType) -> Bytes {
     let mut values = vec![0f32; bytes.len() / from.block_bytes()];
     (codec.dequantize)(&bytes, &mut values);
     values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_tensor::{Metadata, Shape};
+    use gristmill_testkit::MemoryCheckpoint;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A checkpoint of one tensor whose elements are numbered.
+    fn numbered(shape: Shape) -> (MemoryCheckpoint, TensorInfo) {
+        let bytes = (0..shape.numel()).flat_map(|n| (n as f32).to_le_bytes()).collect();
+        let info = TensorInfo { name: "t".into(), dtype: DType::F32, shape };
+        (MemoryCheckpoint::new("raw", Metadata::new("raw"), [(info.clone(), bytes)]), info)
+    }
+
+    fn numbers(bytes: &[u8]) -> Vec<usize> {
+        bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b) as usize).collect()
+    }
+
+    const HEADS: Heads = Heads { n_head: 4, n_head_kv: 2 };
+
+    proptest! {
+        #[test]
+        fn columns_become_rows(n_rows in 1usize..40, n_columns in 1usize..40, cut in 0usize..40) {
+            let (raw, info) = numbered([n_rows, n_columns].into());
+            let cut = cut.min(n_columns);
+            let mut found = Vec::new();
+            for rows in [0..cut, cut..n_columns] {
+                let (to_house, transpose) = (Direction::ToHouse, Transform::Transpose);
+                let bytes = if rows.is_empty() { continue } else {
+                    read(&raw, &info, transpose, to_house, HEADS, rows).unwrap()
+                };
+                found.extend(numbers(&bytes));
+            }
+            let expected = (0..n_columns).flat_map(|c| (0..n_rows).map(move |r| r * n_columns + c));
+            prop_assert!(found.into_iter().eq(expected));
+        }
+    }
+
+    #[test]
+    fn slabs_of_a_fused_projection_add_up_and_lead_back() {
+        let (raw, info) = numbered([16, 3].into());
+        let whole = |checkpoint: &MemoryCheckpoint, direction, step| -> Vec<u8> {
+            let slabs = (0..16).step_by(step).map(|start| start..16.min(start + step));
+            slabs
+                .flat_map(|rows| {
+                    read(checkpoint, &info, Transform::GroupedQkv, direction, HEADS, rows)
+                        .unwrap()
+                        .to_vec()
+                })
+                .collect()
+        };
+        let house = whole(&raw, Direction::ToHouse, 16);
+        let rows: Vec<usize> = numbers(&house).chunks_exact(3).map(|row| row[0] / 3).collect();
+        assert_eq!(rows, [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15]);
+        let there =
+            MemoryCheckpoint::new("house", Metadata::new("house"), [(info.clone(), house.clone())]);
+        for step in [1, 3, 5, 8] {
+            assert_eq!(whole(&raw, Direction::ToHouse, step), house, "{step}");
+            let back = whole(&there, Direction::FromHouse, step);
+            assert_eq!(numbers(&back), (0..48).collect::<Vec<_>>(), "{step}");
+        }
+    }
+
+    #[test]
+    fn quantized_matrices_are_not_transposed() {
+        let info = TensorInfo::new("t", DType::Q8_0, [2, 32]);
+        let raw = MemoryCheckpoint::new("x", Metadata::new("x"), [(info.clone(), vec![0; 68])]);
+        let error = read(&raw, &info, Transform::Transpose, Direction::ToHouse, HEADS, 0..1);
+        assert!(error.unwrap_err().to_string().contains("cannot be transposed"));
+    }
 }

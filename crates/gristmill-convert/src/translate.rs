@@ -49,7 +49,7 @@ pub(crate) fn translate(
             let (first, second) = (first.into(), stored.name.clone());
             return Err(Error::Ambiguous { file: raw.name(), name: matched.name, first, second });
         }
-        let (dtype, shape) = (presented(stored)?, stored.shape.clone());
+        let (dtype, shape) = (presented(stored)?, matched.transform.shape(&stored.shape));
         let origin = Origin::Stored { info: stored.clone(), transform: matched.transform };
         tensors.push((TensorInfo { name: matched.name, dtype, shape }, origin));
     }

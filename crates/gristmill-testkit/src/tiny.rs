@@ -3,6 +3,14 @@
 //! The layouts are written out here once more, apart from the architectures' own tables, so that the two check each
 //! other. Weights are random but of the size of trained ones, so that no layer is without effect on the logits.
 
+mod bloom;
+mod falcon;
+mod gpt2;
+mod gptj;
+mod gptneox;
+mod llama;
+mod mpt;
+
 use std::path::Path;
 
 use gristmill_tensor::{DType, Metadata, Shape, TensorInfo};
@@ -21,15 +29,16 @@ pub struct Options {
     pub n_embd: usize,
     /// Query heads.
     pub n_head: usize,
-    /// Key and value heads (LLaMA and MPT only).
+    /// Key and value heads (LLaMA and MPT; Falcon, whose small model has one if this is no less than `n_head`).
     pub n_head_kv: usize,
-    /// Width of the feed-forward layer.
+    /// Width of the feed-forward layer (but for BLOOM, where it is told by the width).
     pub n_ff: usize,
     /// Context.
     pub n_ctx: usize,
     /// F32, F16 or BF16.
     pub dtype: DType,
-    /// Whether the head is the embedding (LLaMA; MPT's always is, GPT-J's never).
+    /// Whether the head is the embedding (GPT-2, Falcon and LLaMA; MPT's and BLOOM's always is, GPT-J's and GPT-NeoX's
+    /// never).
     pub tied: bool,
     /// Whether optional biases are there (LLaMA and MPT).
     pub biases: bool,
@@ -65,15 +74,19 @@ pub struct Tiny {
     pub tokenizer: String,
 }
 
-/// A random model of the architecture `"gptj"`, `"llama"` or `"mpt"`, with a byte-level tokenizer of 288 tokens.
+/// A random model of this architecture, as `general.architecture` names it, with a byte-level tokenizer of 288 tokens.
 ///
 /// # Panics
-/// For other names and types.
+/// For architectures without a layout here and for other types.
 pub fn tiny(arch: &str, options: &Options) -> Tiny {
     let (config, shapes) = match arch {
-        "gptj" => gptj(options),
-        "llama" => llama(options),
-        "mpt" => mpt(options),
+        "bloom" => bloom::model(options),
+        "falcon" => falcon::model(options),
+        "gpt2" => gpt2::model(options),
+        "gptj" => gptj::model(options),
+        "gptneox" => gptneox::model(options),
+        "llama" => llama::model(options),
+        "mpt" => mpt::model(options),
         other => panic!("no tiny model of architecture {other}"),
     };
     let mut rng = Rng::new(options.seed);
@@ -134,108 +147,6 @@ fn add(shapes: &mut Shapes, name: impl std::fmt::Display, shape: &[usize], bias:
     }
 }
 
-fn gptj(o: &Options) -> (String, Shapes) {
-    let n_rot = (o.n_embd / o.n_head).min(4);
-    let config = format!(
-        r#""architectures": ["GPTJForCausalLM"], "model_type": "gptj",
-  "activation_function": "gelu_new", "layer_norm_epsilon": 1e-05, "tie_word_embeddings": false,
-  "n_positions": {}, "n_embd": {}, "n_layer": {}, "n_head": {}, "n_inner": {}, "rotary_dim": {n_rot}"#,
-        o.n_ctx, o.n_embd, o.n_layer, o.n_head, o.n_ff
-    );
-    let mut shapes = Shapes::new();
-    add(&mut shapes, "transformer.wte", &[N_VOCAB, o.n_embd], false);
-    for il in 0..o.n_layer {
-        let h = format!("transformer.h.{il}");
-        add(&mut shapes, format!("{h}.ln_1"), &[o.n_embd], true);
-        for part in ["q_proj", "k_proj", "v_proj", "out_proj"] {
-            add(&mut shapes, format!("{h}.attn.{part}"), &[o.n_embd, o.n_embd], false);
-        }
-        add(&mut shapes, format!("{h}.mlp.fc_in"), &[o.n_ff, o.n_embd], true);
-        add(&mut shapes, format!("{h}.mlp.fc_out"), &[o.n_embd, o.n_ff], true);
-    }
-    add(&mut shapes, "transformer.ln_f", &[o.n_embd], true);
-    add(&mut shapes, "lm_head", &[N_VOCAB, o.n_embd], true);
-    (config, shapes)
-}
-
-fn llama(o: &Options) -> (String, Shapes) {
-    let n_embd_kv = o.n_embd / o.n_head * o.n_head_kv;
-    let config = format!(
-        r#""architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
-  "rms_norm_eps": 1e-05, "tie_word_embeddings": {tied}, "attention_bias": {biases}, "mlp_bias": {biases},
-  "rope_theta": 10000.0, "max_position_embeddings": {}, "hidden_size": {}, "num_hidden_layers": {},
-  "num_attention_heads": {}, "num_key_value_heads": {}, "intermediate_size": {}"#,
-        o.n_ctx,
-        o.n_embd,
-        o.n_layer,
-        o.n_head,
-        o.n_head_kv,
-        o.n_ff,
-        tied = o.tied,
-        biases = o.biases
-    );
-    let mut shapes = Shapes::new();
-    add(&mut shapes, "model.embed_tokens", &[N_VOCAB, o.n_embd], false);
-    for il in 0..o.n_layer {
-        let layer = format!("model.layers.{il}");
-        add(&mut shapes, format!("{layer}.input_layernorm"), &[o.n_embd], false);
-        for (part, n_out, n_in) in [
-            ("self_attn.q_proj", o.n_embd, o.n_embd),
-            ("self_attn.k_proj", n_embd_kv, o.n_embd),
-            ("self_attn.v_proj", n_embd_kv, o.n_embd),
-            ("self_attn.o_proj", o.n_embd, o.n_embd),
-            ("mlp.gate_proj", o.n_ff, o.n_embd),
-            ("mlp.up_proj", o.n_ff, o.n_embd),
-            ("mlp.down_proj", o.n_embd, o.n_ff),
-        ] {
-            add(&mut shapes, format!("{layer}.{part}"), &[n_out, n_in], o.biases);
-        }
-        add(&mut shapes, format!("{layer}.post_attention_layernorm"), &[o.n_embd], false);
-    }
-    add(&mut shapes, "model.norm", &[o.n_embd], false);
-    if !o.tied {
-        add(&mut shapes, "lm_head", &[N_VOCAB, o.n_embd], false);
-    }
-    (config, shapes)
-}
-
-fn mpt(o: &Options) -> (String, Shapes) {
-    let n_embd_kv = o.n_embd / o.n_head * o.n_head_kv;
-    let attn_type =
-        if o.n_head_kv == o.n_head { "multihead_attention" } else { "grouped_query_attention" };
-    let config = format!(
-        r#""architectures": ["MPTForCausalLM"], "model_type": "mpt", "no_bias": {}, "logit_scale": null,
-  "norm_type": "low_precision_layernorm", "learned_pos_emb": true, "tie_word_embeddings": true,
-  "attn_config": {{ "alibi": true, "alibi_bias_max": 8, "attn_type": "{attn_type}", "kv_n_heads": {},
-    "clip_qkv": 4.0, "prefix_lm": false, "qk_ln": false, "softmax_scale": null }},
-  "max_seq_len": {}, "d_model": {}, "n_layers": {}, "n_heads": {}, "expansion_ratio": {}"#,
-        !o.biases,
-        o.n_head_kv,
-        o.n_ctx,
-        o.n_embd,
-        o.n_layer,
-        o.n_head,
-        o.n_ff as f64 / o.n_embd as f64
-    );
-    let mut shapes = Shapes::new();
-    add(&mut shapes, "transformer.wte", &[N_VOCAB, o.n_embd], false);
-    for il in 0..o.n_layer {
-        let block = format!("transformer.blocks.{il}");
-        for (part, shape) in [
-            ("norm_1", &[o.n_embd][..]),
-            ("attn.Wqkv", &[o.n_embd + 2 * n_embd_kv, o.n_embd]),
-            ("attn.out_proj", &[o.n_embd, o.n_embd]),
-            ("norm_2", &[o.n_embd]),
-            ("ffn.up_proj", &[o.n_ff, o.n_embd]),
-            ("ffn.down_proj", &[o.n_embd, o.n_ff]),
-        ] {
-            add(&mut shapes, format!("{block}.{part}"), shape, o.biases);
-        }
-    }
-    add(&mut shapes, "transformer.norm_f", &[o.n_embd], o.biases);
-    (config, shapes)
-}
-
 /// Values of the size of trained ones: gains near one, small biases, matrices that keep the variance.
 fn weight(rng: &mut Rng, name: &str, shape: &[usize]) -> Vec<f32> {
     match *shape {
@@ -269,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_model() {
-        for arch in ["gptj", "llama", "mpt"] {
+        for arch in ["bloom", "falcon", "gpt2", "gptj", "gptneox", "llama", "mpt"] {
             let [a, b, c] =
                 [1, 1, 2].map(|seed| tiny(arch, &Options { seed, ..Options::default() }));
             let data = |model: Tiny| model.checkpoint.into_tensors();

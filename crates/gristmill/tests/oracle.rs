@@ -260,6 +260,8 @@ macro_rules! models {
 }
 
 models! {
+    bloom_is_right: "bloom-a";
+    gpt2_is_right: "gpt2-a";
     gptj_is_right: "gptj-a";
     the_smallest_gptj_is_right: "micro-gptj";
     llama_with_a_byte_level_tokenizer_and_a_tied_head_is_right: "llama-json";
@@ -267,11 +269,12 @@ models! {
     llama_with_grouped_heads_and_sentencepiece_is_right: "llama-sp";
     the_smallest_llama_is_right: "micro-llama";
     mpt_is_right: "mpt-a";
+    neox_is_right: "neox-a";
 }
 
 /// Files by llama.cpp, and how far its own logits may be from ours on average: both quantize activations, in their
 /// own ways.
-const GGUF_FILES: [(&str, f32); 10] = [
+const GGUF_FILES: [(&str, f32); 15] = [
     ("micro-llama/micro-llama.f16.gguf", 1e-3),
     ("llama-json/llama-json.bf16.gguf", 1e-2),
     ("llama-json/llama-json.Q8_0.gguf", 2e-2),
@@ -282,6 +285,11 @@ const GGUF_FILES: [(&str, f32); 10] = [
     ("llama-sp/llama-sp.Q4_0.gguf", 2e-2),
     ("llama-sp/llama-sp.Q4_K_M.gguf", 2e-2),
     ("llama-sp/llama-sp.Q2_K.gguf", 2e-2),
+    ("bloom-a/bloom-a.f16.gguf", 1e-3),
+    ("bloom-a/bloom-a.Q8_0.gguf", 2e-2),
+    ("gpt2-a/gpt2-a.q8_0.gguf", 2e-2),
+    ("gpt2-a/gpt2-a.Q5_1.gguf", 2e-2),
+    ("neox-a/neox-a.Q4_1.gguf", 2e-2),
 ];
 
 #[test]

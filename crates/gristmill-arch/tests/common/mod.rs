@@ -7,8 +7,8 @@
 )]
 
 use gristmill_arch::{
-    Architecture, Config, Dialect, Heads, Hparams, Result, from_config, is_ignored, match_weight,
-    program, source_rows,
+    Architecture, Config, Dialect, Direction, Heads, Hparams, Result, Transform, from_config,
+    is_ignored, match_weight, program, source_rows,
 };
 use gristmill_graph::Program;
 use gristmill_tensor::{Metadata, TensorInfo};
@@ -45,9 +45,19 @@ fn rename(
         .unwrap_or_else(|| panic!("{} known", info.name));
     let n_rows = info.shape.dims()[0];
     let row_bytes = bytes.len() / n_rows;
-    let rows = source_rows(matched.transform, heads, 0..n_rows, n_rows)?;
-    let bytes = rows.flat_map(|row| bytes[row * row_bytes..][..row_bytes].to_vec()).collect();
-    Ok((TensorInfo { name: matched.name, ..info }, bytes))
+    let bytes = if let (Transform::Transpose, &[n_rows, n_columns]) =
+        (matched.transform, info.shape.dims())
+    {
+        let size = row_bytes / n_columns;
+        let order = (0..n_columns).flat_map(|c| (0..n_rows).map(move |r| r * n_columns + c));
+        order.flat_map(|number| bytes[number * size..][..size].to_vec()).collect()
+    } else {
+        let to_house = Direction::ToHouse;
+        let rows = source_rows(matched.transform, to_house, heads, 0..n_rows, n_rows)?;
+        rows.flat_map(|row| bytes[row * row_bytes..][..row_bytes].to_vec()).collect()
+    };
+    let shape = matched.transform.shape(&info.shape);
+    Ok((TensorInfo { name: matched.name, shape, ..info }, bytes))
 }
 
 pub fn config_of(tiny: &Tiny) -> Value {
