@@ -4,7 +4,7 @@
 mod common;
 
 use common::{canonical, config_of};
-use gristmill_arch::{Config, from_config, program};
+use gristmill_arch::{ARCHITECTURES, Config, from_config, program};
 use gristmill_tensor::{DType, MetaValue, TensorInfo};
 use gristmill_testkit::{MemoryCheckpoint, Options, Rng, tiny};
 use serde_json::{Value, json};
@@ -50,6 +50,9 @@ fn impossible_numbers_are_refused_with_their_key() {
         ("gptj", "rope.dimension_count", 3u32.into()),
         ("gptj", "rope.dimension_count", 0u32.into()),
         ("gptj", "attention.layer_norm_epsilon", f32::NAN.into()),
+        ("gptneox", "use_parallel_residual", 1u32.into()),
+        ("falcon", "attention.head_count_kv", 3u32.into()),
+        ("gpt2", "context_length", 63u32.into()),
         ("mpt", "attention.max_alibi_bias", (-8.0f32).into()),
         ("mpt", "attention.max_alibi_bias", f32::INFINITY.into()),
         ("mpt", "attention.clamp_kqv", f32::NAN.into()),
@@ -77,7 +80,7 @@ fn impossible_numbers_are_refused_with_their_key() {
 
 #[test]
 fn keys_that_are_needed_are_missed_by_name() {
-    for arch in ["gptj", "llama", "mpt"] {
+    for arch in ARCHITECTURES.iter().map(|arch| arch.name()) {
         for suffix in ["attention.head_count", "embedding_length", "block_count", "context_length"]
         {
             let key = format!("{arch}.{suffix}");
@@ -87,6 +90,10 @@ fn keys_that_are_needed_are_missed_by_name() {
             assert!(message.contains(&key) && message.contains("missing"), "{message}");
         }
     }
+    let mut checkpoint = sound("gptneox");
+    checkpoint.metadata.remove("gptneox.use_parallel_residual").unwrap();
+    let message = program(&checkpoint).unwrap_err().to_string();
+    assert!(message.contains("use_parallel_residual is missing"), "{message}");
 }
 
 #[test]
@@ -101,7 +108,7 @@ fn numbers_of_any_integer_type_are_the_same() {
 
 #[test]
 fn shapes_that_contradict_the_metadata_are_refused() {
-    for arch in ["gptj", "llama", "mpt"] {
+    for arch in ARCHITECTURES.iter().map(|arch| arch.name()) {
         let checkpoint = sound(arch);
         let metadata = checkpoint.metadata.clone();
         let whole = checkpoint.into_tensors();
@@ -169,7 +176,7 @@ fn odd(rng: &mut Rng) -> Value {
 #[test]
 fn no_configuration_makes_a_panic() {
     let mut rng = Rng::new(7);
-    for arch in ["gptj", "llama", "mpt"] {
+    for arch in ARCHITECTURES.iter().map(|arch| arch.name()) {
         let model = tiny(arch, &Options::default());
         let whole = config_of(&model);
         let tensors = model.checkpoint.into_tensors();
@@ -207,7 +214,15 @@ fn a_table_is_not_computed_for_a_head_of_billions() {
 #[test]
 fn variants_that_the_graph_does_not_compute_are_refused() {
     for (arch, more, part) in [
+        ("bloom", r#""apply_residual_connection_post_layernorm": true"#, "post_layernorm"),
+        ("falcon", r#""alibi": true"#, "alibi"),
+        ("falcon", r#""bias": true"#, "bias"),
+        ("falcon", r#""parallel_attn": false"#, "parallel_attn"),
+        ("gpt2", r#""activation_function": "relu""#, "relu"),
+        ("gpt2", r#""scale_attn_by_inverse_layer_idx": true"#, "inverse_layer_idx"),
         ("gptj", r#""activation_function": "relu""#, "relu"),
+        ("gptneox", r#""hidden_act": "silu""#, "silu"),
+        ("gptneox", r#""attention_bias": false"#, "attention_bias"),
         ("llama", r#""hidden_act": "gelu""#, "gelu"),
         ("llama", r#""num_local_experts": 8"#, "num_local_experts"),
         ("mpt", r#""norm_type": "rmsnorm""#, "rmsnorm"),

@@ -29,7 +29,7 @@ fn f32s(bytes: &[u8]) -> Vec<f32> {
 
 #[test]
 fn every_architecture_is_presented_in_the_order_in_which_it_is_computed() {
-    for arch in ["gptj", "llama", "mpt"] {
+    for arch in ["bloom", "falcon", "gpt2", "gptj", "gptneox", "llama", "mpt"] {
         let model = tiny(arch, &Options::default());
         let canonical = canonical_of(model, |tensors, _| tensors.reverse()).unwrap();
         assert_eq!(canonical.metadata().get_str(keys::ARCHITECTURE).unwrap(), Some(arch));

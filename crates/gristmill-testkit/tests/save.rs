@@ -6,7 +6,7 @@ use gristmill_testkit::{Options, tiny};
 
 #[test]
 fn a_saved_model_is_a_safetensors_file_with_its_configuration_and_tokenizer() {
-    for arch in ["gptj", "llama", "mpt"] {
+    for arch in ["bloom", "falcon", "gpt2", "gptj", "gptneox", "llama", "mpt"] {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(arch);
         std::fs::create_dir_all(&folder).unwrap();
         let n_bytes: usize = tiny(arch, &Options::default())

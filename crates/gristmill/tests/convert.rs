@@ -167,7 +167,7 @@ fn types_are_those_of_llama_cpp_but_for_the_output_of_small_files() {
 #[test]
 fn a_file_can_be_quantized_from_gguf_as_from_its_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    for arch in ["gptj", "llama", "mpt"] {
+    for arch in ["bloom", "falcon", "gpt2", "gptj", "gptneox", "llama", "mpt"] {
         let source = folder.path().join(arch);
         fs::create_dir(&source).unwrap();
         tiny(arch, &Options { dtype: DType::F16, ..Options::default() }).save(&source).unwrap();

@@ -64,7 +64,7 @@ fn a_folder_and_any_file_in_it_are_the_same_model() {
 
 #[test]
 fn a_gguf_file_is_what_its_checkpoint_is() {
-    for arch in ["gptj", "llama", "mpt"] {
+    for arch in ["bloom", "falcon", "gpt2", "gptj", "gptneox", "llama", "mpt"] {
         let folder = saved(arch);
         let checkpoint = open(folder.path()).unwrap();
         let options = ConvertOptions { outtype: OutType::F32, ..ConvertOptions::default() };
