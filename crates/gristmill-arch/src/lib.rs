@@ -57,5 +57,6 @@ pub use program::program;
 pub use rope::RopeScaling;
 pub use transform::{Direction, Heads, Projection, Transform, source_rows};
 pub use weights::{
-    Dialect, Matched, Role, Spelling, WeightRule, has_own_name, is_ignored, match_weight, role_of, spell,
+    Dialect, Matched, Role, Spelling, WeightRule, has_own_name, is_ignored, match_weight, role_of,
+    spell,
 };

@@ -126,8 +126,7 @@ pub(crate) struct Quantize {
 }
 
 /// The types that weights can be written as.
-const OUT_TYPES: [&str; 9] =
-    ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "copy"];
+const OUT_TYPES: [&str; 9] = ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "copy"];
 
 /// What models can be written as.
 const TARGETS: [&str; 7] = ["gguf", "ggml", "ggmf", "ggjt", "ggmm", "safetensors", "pytorch"];

@@ -89,7 +89,10 @@ impl Progress {
             say!("  {change}");
         }
         if report.changes.len() > CHANGES_SHOWN {
-            say!("  … and {} more like these; --json has them all", report.changes.len() - CHANGES_SHOWN);
+            say!(
+                "  … and {} more like these; --json has them all",
+                report.changes.len() - CHANGES_SHOWN
+            );
         }
         say!("  lossless: {}/{} tensors", report.lossless, report.tensors);
         if let Some(peak) = human::peak_memory() {

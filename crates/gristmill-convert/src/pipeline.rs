@@ -84,7 +84,8 @@ pub fn convert_into(
 }
 
 /// Begins the output of a conversion.
-pub type Begin<'a> = dyn FnMut(&Plan, &ModelHeader<'_>) -> gristmill_tensor::Result<Box<dyn TensorSink>> + 'a;
+pub type Begin<'a> =
+    dyn FnMut(&Plan, &ModelHeader<'_>) -> gristmill_tensor::Result<Box<dyn TensorSink>> + 'a;
 
 /// Floats in work at once: 256 KiB of them.
 const CACHED_FLOATS: usize = 64 << 10;

@@ -60,7 +60,8 @@ impl PlannedTensor {
             // Blocks stand for products and sums that were rounded to single precision to begin with.
             Step::Recode => {
                 let source = self.source.dtype;
-                let narrow = matches!(source, DType::F16 | DType::BF16 | DType::F8_E4M3 | DType::F8_E5M2);
+                let narrow =
+                    matches!(source, DType::F16 | DType::BF16 | DType::F8_E4M3 | DType::F8_E5M2);
                 self.target.dtype == DType::F32 && (narrow || source.is_quantized())
             }
         }
@@ -86,8 +87,10 @@ impl Plan {
         for info in source.tensors() {
             let (dtype, note) = policy.dtype(info);
             notes.extend(note);
-            let dtype = dtype.at_version(quant_version).ok_or_else(|| {
-                Error::NoSuchLayout { tensor: info.name.clone(), dtype, version: quant_version }
+            let dtype = dtype.at_version(quant_version).ok_or_else(|| Error::NoSuchLayout {
+                tensor: info.name.clone(),
+                dtype,
+                version: quant_version,
             })?;
             check(info, dtype, options)?;
             let target = TensorInfo { dtype, ..info.clone() };

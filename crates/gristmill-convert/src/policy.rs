@@ -152,7 +152,10 @@ mod tests {
     fn matrices_are_as_asked_and_vectors_stay_f32() {
         use DType::*;
         for arch in [Some("gptj"), None] {
-            assert_eq!(types(arch, Role::Output, OutType::BF16), [BF16, BF16, F32, F32, BF16, BF16]);
+            assert_eq!(
+                types(arch, Role::Output, OutType::BF16),
+                [BF16, BF16, F32, F32, BF16, BF16]
+            );
             assert_eq!(types(arch, Role::Output, OutType::Q8_0), [Q8_0, Q8_0, F32, F32, Q8_0, F16]);
             assert_eq!(types(arch, Role::Output, OutType::Q4_1), [Q4_1, Q8_0, F32, F32, Q4_1, F16]);
         }

@@ -96,6 +96,9 @@ impl fmt::Display for Note {
             Note::NoVocabulary => {
                 f.write_str("the file has no vocabulary: it can be run on token ids only")
             }
+            Note::NoTokenizerFiles { why } => {
+                write!(f, "the folder has no tokenizer, so only token ids can be fed: {why}")
+            }
             Note::Tokenizer(note) => note.fmt(f),
         }
     }
@@ -129,7 +132,11 @@ impl fmt::Display for Change {
         let Change { source, stored, error } = self;
         let percent = 100.0 * error.rmse() / error.rms().max(f64::MIN_POSITIVE);
         let (name, was) = (&source.name, source.dtype);
-        write!(f, "{name}: {was} became {stored}, error {percent:.2} % (at most {:.2e})", error.max())
+        write!(
+            f,
+            "{name}: {was} became {stored}, error {percent:.2} % (at most {:.2e})",
+            error.max()
+        )
     }
 }
 

@@ -57,7 +57,8 @@ impl Respelled {
             add(info, &info.name)?;
         }
         // Loaders of legacy files know no tied output: where they have a name for it, they want the matrix.
-        let wants_output = dialect == Dialect::Ggml && gristmill_arch::has_own_name(arch, dialect, OUTPUT);
+        let wants_output =
+            dialect == Dialect::Ggml && gristmill_arch::has_own_name(arch, dialect, OUTPUT);
         if wants_output && house.find(OUTPUT).is_none() {
             add(house.expect(EMBEDDING)?, OUTPUT)?;
         }

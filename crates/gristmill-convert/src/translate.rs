@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use gristmill_arch::{Architecture, Config, Dialect, Transform};
-use gristmill_tensor::{Bytes, Checkpoint, DType, TensorInfo};
+use gristmill_arch::{Architecture, Config, Dialect, Matched, Role, Transform};
+use gristmill_tensor::{Bytes, Checkpoint, DType, TensorInfo, keys};
 
 use crate::{Error, Note, Result};
 
@@ -31,13 +31,12 @@ pub(crate) fn translate(
     raw: &dyn Checkpoint,
     notes: &mut Vec<Note>,
 ) -> Result<Vec<(TensorInfo, Origin)>> {
+    let turned = dialect == Dialect::Ggml && has_turned_matrices(arch, raw)?;
     let mut tensors = Vec::new();
     let mut spelled: HashMap<String, &str> = HashMap::new();
     let (mut ignored, mut unknown) = (Vec::new(), Vec::new());
     for stored in raw.tensors() {
-        let Some(matched) =
-            gristmill_arch::match_weight(arch, gristmill_arch::Dialect::HuggingFace, &stored.name)
-        else {
+        let Some(matched) = gristmill_arch::match_weight(arch, dialect, &stored.name) else {
             let list = match gristmill_arch::is_ignored(arch, &stored.name) {
                 true => &mut ignored,
                 false => &mut unknown,
@@ -45,12 +44,16 @@ pub(crate) fn translate(
             list.push(stored.name.clone());
             continue;
         };
+        let transform = match turned && is_turned(&matched) {
+            true => Transform::Transpose,
+            false => matched.transform,
+        };
         if let Some(first) = spelled.insert(matched.name.clone(), &stored.name) {
             let (first, second) = (first.into(), stored.name.clone());
             return Err(Error::Ambiguous { file: raw.name(), name: matched.name, first, second });
         }
-        let (dtype, shape) = (presented(stored)?, matched.transform.shape(&stored.shape));
-        let origin = Origin::Stored { info: stored.clone(), transform: matched.transform };
+        let (dtype, shape) = (presented(stored)?, transform.shape(&stored.shape));
+        let origin = Origin::Stored { info: stored.clone(), transform };
         tensors.push((TensorInfo { name: matched.name, dtype, shape }, origin));
     }
     if !unknown.is_empty() {
@@ -70,6 +73,24 @@ pub(crate) fn translate(
     }
     tensors.sort_by_cached_key(|(info, _)| place(arch, &info.name));
     Ok(tensors)
+}
+
+/// Whether a legacy file of GPT-2 or GPT-J is of the kind written until March 2023, when converters left some matrices
+/// as Hugging Face's Conv1D has them, inputs by outputs. The square ones do not show it; the first feed-forward matrix
+/// does.
+fn has_turned_matrices(arch: &dyn Architecture, raw: &dyn Checkpoint) -> Result<bool> {
+    let key = keys::arch(arch.name(), keys::EMBEDDING_LENGTH);
+    let Some(n_embd) = raw.metadata().get_usize(&key)? else { return Ok(false) };
+    let up = raw.tensors().iter().find(|info| {
+        let matched = gristmill_arch::match_weight(arch, Dialect::Ggml, &info.name);
+        matched.is_some_and(|matched| matched.name == "blk.0.ffn_up.weight")
+    });
+    Ok(up.is_some_and(|up| up.shape.rows() == n_embd && up.shape.row_len() != n_embd))
+}
+
+/// Whether a weight is among those that old converters turned.
+fn is_turned(matched: &Matched) -> bool {
+    matched.role == Role::Linear && !matched.name.ends_with(".ffn_down.weight")
 }
 
 /// The type that the house sees. Types that no kernel knows and no file of ours holds are widened.

@@ -59,10 +59,7 @@ fn every_type_is_quantized_as_its_codec_does_it() {
             let report = run(&source, &output, &to(outtype)).unwrap();
             assert_eq!(report.tallies.iter().map(|tally| tally.tensors).sum::<usize>(), 7);
             let written = Reader::open(&output).unwrap();
-            assert_eq!(
-                written.metadata().get_u32(keys::FILE_TYPE).unwrap(),
-                Some(outtype.file_type())
-            );
+            assert_eq!(written.metadata().get_u32(keys::FILE_TYPE).unwrap(), outtype.file_type());
             for info in source.tensors() {
                 let tensor = written.tensor(&info.name).unwrap();
                 let mut expected = vec![0; tensor.bytes.len()];

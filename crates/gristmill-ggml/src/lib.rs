@@ -16,8 +16,8 @@
 //! `docs/formats/ggml.md` is the specification. Files are taken to be hostile: every count and length is checked
 //! before it is used, and nothing is allocated that the file does not hold.
 //!
-//! Reading order: `magic` (containers), `header`, `vocab`, `record`, then `detect`, which tries them, `reader`, and
-//! `parts` (models in several files).
+//! Reading order: `magic` (containers), `header`, `vocab`, `record`, then `detect`, which tries them, `reader`,
+//! `parts` (models in several files), and `write`.
 #![forbid(unsafe_code)]
 
 mod detect;
@@ -27,14 +27,20 @@ mod parts;
 mod reader;
 mod record;
 mod vocab;
+mod write;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use gristmill_tensor::{ByteSource, Checkpoint, Format, HeaderLayout, OpenContext, Result};
+use gristmill_tensor::{
+    AtomicFile, ByteSource, Checkpoint, Container, Format, HeaderLayout, ModelHeader, OpenContext,
+    Result, TensorSink,
+};
 
 pub use parts::{join, part_paths};
 pub use reader::Reader;
+
+use write::Writing;
 
 const FORMAT: &str = "GGML";
 
@@ -51,6 +57,7 @@ pub(crate) struct Known {
 #[derive(Clone, Copy)]
 pub struct Ggml {
     known: Known,
+    writing: Writing,
 }
 
 impl Ggml {
@@ -60,7 +67,14 @@ impl Ggml {
         headers: fn() -> Vec<&'static HeaderLayout>,
         is_tensor: fn(&str, &str) -> bool,
     ) -> Ggml {
-        Ggml { known: Known { headers, is_tensor } }
+        let writing = Writing { container: Container::Ggjt, quant_version: 2 };
+        Ggml { known: Known { headers, is_tensor }, writing }
+    }
+
+    /// The same, writing files of this container (GGJT v3 where nobody says) with this version of the block layouts:
+    /// 2 is today's, 1 that of 12 to 19 May 2023, 0 the one before.
+    pub const fn writing(self, container: Container, quant_version: u32) -> Ggml {
+        Ggml { writing: Writing { container, quant_version }, ..self }
     }
 }
 
@@ -83,5 +97,9 @@ impl Format for Ggml {
         context: &OpenContext,
     ) -> Result<Box<dyn Checkpoint>> {
         Ok(Box::new(Reader::new(source, self.known, context)?))
+    }
+
+    fn create(&self, file: AtomicFile, header: &ModelHeader<'_>) -> Result<Box<dyn TensorSink>> {
+        Ok(Box::new(write::create(file, header, self.writing, self.known)?))
     }
 }

@@ -71,6 +71,27 @@ fn unknown_version(magic: [u8; 4], version: u32) -> String {
 }
 
 impl Magic {
+    /// The magic of a new file with this version of the block layouts.
+    pub(crate) fn of(container: Container, quant_version: u32) -> Magic {
+        let version = match container {
+            Container::Ggml | Container::Ggmm => 0,
+            Container::Ggmf => 1,
+            Container::Ggjt => quant_version + 1,
+            Container::Ggcc => 10,
+        };
+        Magic { container, version }
+    }
+
+    /// As it stands in a file.
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        let row = ROWS.iter().find(|row| row.container == Some(self.container));
+        let mut bytes = row.expect("every container has a row").magic.to_vec();
+        if self.version != 0 {
+            bytes.extend(self.version.to_le_bytes());
+        }
+        bytes
+    }
+
     /// Whether tokens have scores.
     pub(crate) fn has_scores(self) -> bool {
         matches!(self.container, Container::Ggmf | Container::Ggjt | Container::Ggcc)

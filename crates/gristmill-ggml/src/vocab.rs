@@ -9,7 +9,7 @@ use gristmill_tensor::{Cursor, MetaArray, MetaValue, Metadata, Result, Vocabular
 const MAX_TOKEN_BYTES: u32 = 4096;
 
 /// Marks special tokens in the lengths of GPT4All's MPT files.
-const SPECIAL: u32 = 1 << 31;
+pub(crate) const SPECIAL: u32 = 1 << 31;
 
 /// The tokens of a file.
 pub(crate) struct Vocab {

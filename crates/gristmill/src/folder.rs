@@ -29,11 +29,18 @@ pub(crate) fn write_folder(
     let (format, stem) = weights_of(target)?;
     let mut partial = None;
     let mut begin = |plan: &Plan, header: &ModelHeader<'_>| {
-        let folder = if is_occupied(output) { output.join(plan.file_stem()) } else { output.into() };
+        let folder =
+            if is_occupied(output) { output.join(plan.file_stem()) } else { output.into() };
         let hidden = Partial::create(folder, options.force)?;
         let weights = &hidden.hidden;
         let sink = gristmill_safetensors::create_shards(
-            format, weights, stem, format.suffix(), header, MAX_SHARD_BYTES, false,
+            format,
+            weights,
+            stem,
+            format.suffix(),
+            header,
+            MAX_SHARD_BYTES,
+            false,
         );
         partial = Some(hidden);
         sink

@@ -64,7 +64,9 @@ pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Opened
     let raw = open_weights(&layout, options)?;
     let tokenizer = match tokenizer {
         // Legacy files have a vocabulary as GGUF files have, but not in the form that models are written with.
-        None if config.is_none() && is_bare(&*raw) => Some(Arc::new(Tokenizer::from_metadata(raw.metadata())?)),
+        None if config.is_none() && is_bare(&*raw) => {
+            Some(Arc::new(Tokenizer::from_metadata(raw.metadata())?))
+        }
         tokenizer => tokenizer,
     };
     let (name, about) = (&*layout.name, tokenizer.as_deref());

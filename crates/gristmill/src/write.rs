@@ -8,8 +8,8 @@ use gristmill_arch::Dialect;
 use gristmill_convert::{ConvertOptions, Event, OutType, Report, Respelled};
 use gristmill_tensor::DType;
 
-use crate::formats::GGML;
 use crate::folder::write_folder;
+use crate::formats::GGML;
 use crate::{Opened, Result, Target};
 
 /// Follows a conversion and may stop it.
@@ -47,9 +47,8 @@ impl Opened {
         // A file that contradicts its architecture would only be found out when it is run.
         self.program()?;
         let options = &ConvertOptions { mixture: target.mixture(), ..options.clone() };
-        let respelled = |dialect| {
-            Respelled::new(Arc::clone(self.checkpoint()), dialect, target.name())
-        };
+        let respelled =
+            |dialect| Respelled::new(Arc::clone(self.checkpoint()), dialect, target.name());
         let mut report = match target.container() {
             Some(container) => {
                 let format = GGML.writing(container, options.quant_version);
@@ -80,7 +79,9 @@ impl Opened {
         match target.is_folder() {
             false if matrices().any(|info| info.dtype.is_quantized()) => OutType::COPY,
             true if any(DType::BF16) => OutType::BF16,
-            true if any(DType::F32) && matrices().all(|info| info.dtype == DType::F32) => OutType::F32,
+            true if any(DType::F32) && matrices().all(|info| info.dtype == DType::F32) => {
+                OutType::F32
+            }
             _ => OutType::F16,
         }
     }

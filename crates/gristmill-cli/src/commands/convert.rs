@@ -30,7 +30,9 @@ pub(crate) fn write(
 ) -> Result {
     let target = Target::from_name(target).expect("clap accepts only the names of targets");
     if options.quant_version != 2 && matches!(target, Target::Gguf) {
-        return Err("GGUF has only version 2 of the block layouts; give --to ggml or --to ggjt".into());
+        return Err(
+            "GGUF has only version 2 of the block layouts; give --to ggml or --to ggjt".into()
+        );
     }
     let mut progress = Progress::new(work);
     let opening = OpenOptions { access: Access::Read, ..opening(source_args) };
@@ -39,8 +41,7 @@ pub(crate) fn write(
         Some(name) => OutType::from_name(name).expect("clap accepts only the names of types"),
         None => opened.default_outtype(target),
     };
-    let report =
-        opened.convert_to(target, output, &options, &mut |event| progress.event(event))?;
+    let report = opened.convert_to(target, output, &options, &mut |event| progress.event(event))?;
     progress.finish(&report);
     Ok(())
 }
