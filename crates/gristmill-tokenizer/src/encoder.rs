@@ -1,5 +1,5 @@
 //! The encoding machine: Hugging Face's pipeline of added tokens, normalizer, pre-tokenizer and model, with our
-//! SentencePiece model as one more model.
+//! SentencePiece model and those of legacy files as further models.
 //!
 //! Two pipelines share their parts. One cuts special tokens out of the text; the other reads their spelling as plain
 //! text, so that a user's words cannot forge a turn of the chat.
@@ -16,8 +16,10 @@ use tokenizers::{
 };
 
 use crate::TokenId;
+use crate::longest::Longest;
 use crate::normalize::{Row, Step};
 use crate::spm::Spm;
+use crate::squares::Squares;
 use crate::vocab::Vocab;
 
 /// How pieces are found in a stretch of text.
@@ -25,6 +27,8 @@ pub(crate) enum Pieces {
     Bpe(BPE),
     Unigram(Unigram),
     Spm(Spm),
+    Longest(Longest),
+    Squares(Squares),
 }
 
 /// A model whose ids are those of our vocabulary, also where Hugging Face would number added tokens anew.
@@ -61,12 +65,9 @@ impl Model for Shared<Known> {
         match &self.0.pieces {
             Pieces::Bpe(model) => model.tokenize(sequence),
             Pieces::Unigram(model) => model.tokenize(sequence),
-            // Nobody asks for the texts and places of the pieces, only for their ids.
-            Pieces::Spm(model) => Ok(model
-                .encode(sequence)
-                .into_iter()
-                .map(|id| tokenizers::Token::new(id, String::new(), (0, 0)))
-                .collect()),
+            Pieces::Spm(model) => Ok(without_places(model.encode(sequence))),
+            Pieces::Longest(model) => Ok(without_places(model.encode(sequence))),
+            Pieces::Squares(model) => Ok(without_places(model.encode(sequence))),
         }
     }
 
@@ -93,6 +94,11 @@ impl Model for Shared<Known> {
     fn get_trainer(&self) -> BpeTrainer {
         BpeTrainer::default()
     }
+}
+
+/// Nobody asks for the texts and places of our own models' pieces, only for their ids.
+fn without_places(ids: Vec<TokenId>) -> Vec<tokenizers::Token> {
+    ids.into_iter().map(|id| tokenizers::Token::new(id, String::new(), (0, 0))).collect()
 }
 
 type Pipeline = TokenizerImpl<

@@ -45,6 +45,23 @@ pub enum Error {
         /// What the model said.
         what: String,
     },
+    /// The tokenizer belongs to another vocabulary.
+    #[error(
+        "{file}: token {id} is {text:?} but {bare_text:?} in {bare}; take the tokenizer files that belong to these \
+         weights"
+    )]
+    Differs {
+        /// The file the tokenizer came from.
+        file: String,
+        /// The file with the bare vocabulary.
+        bare: String,
+        /// The first id with different texts.
+        id: crate::TokenId,
+        /// Its text in the tokenizer.
+        text: String,
+        /// Its text in the bare vocabulary.
+        bare_text: String,
+    },
     /// The vocabulary does not fit the model's embedding.
     #[error(
         "{file}: the tokenizer has {n_tokens} tokens but the model's embedding has only {n_vocab} rows; \

@@ -9,6 +9,10 @@ use crate::byte_level;
 use crate::scheme::BLANK;
 use crate::vocab::{Kind, byte_piece};
 
+/// How U+FFFD, which some converters wrote for bytes that are no character by themselves, looks in the byte-level
+/// alphabet.
+pub(crate) const MANGLED: &str = "\u{ef}\u{bf}\u{bd}";
+
 /// Whether these byte-level texts are decoded bytes rather than letters of the byte-level alphabet, which has no blank.
 pub(crate) fn is_raw(texts: &[&[u8]]) -> bool {
     let has_blank = |text: &&[u8]| text.contains(&b' ');

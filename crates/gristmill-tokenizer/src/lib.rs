@@ -10,7 +10,8 @@
 //! tokenizer.model ───┤ load  ┌───────────┐  │
 //! vocab + merges ────┼──────▶│ Tokenizer │──┼─▶ decode, TextStream ─▶ text
 //! GGUF keys ─────────┤       └───────────┘  │
-//! legacy vocabulary ─┘                      └─▶ to_metadata ─▶ a GGUF file that stands alone
+//! legacy vocabulary ─┘                      ├─▶ to_metadata ─▶ a GGUF file that stands alone
+//!                                          └─▶ to_files ─▶ a folder for other programs
 //! ```
 //!
 //! ```
@@ -33,24 +34,30 @@
 //! ```
 //!
 //! Reading order: `tokenizer`, `vocab`, `special`, `scheme` (what is built for each kind), `normalize`, `pre` and
-//! `pre_table` (how words are cut), `spm` and `merges`, `encoder`; then `load/*`, `legacy` and `save`, which know the
-//! files; `stream`.
+//! `pre_table` (how words are cut), `spm` and `merges`, `longest`, `squares` and `prefixes` (how legacy vocabularies were
+//! applied), `encoder`; then `load/*`, `legacy`, `known`, `save` and `files/*`, which know the files; `matching`, `stream`.
 #![forbid(unsafe_code)]
 
 mod byte_level;
 mod charsmap;
 mod encoder;
 mod error;
+mod files;
+mod known;
 mod legacy;
 mod load;
+mod longest;
+mod matching;
 mod merges;
 mod normalize;
 mod pre;
 mod pre_table;
+mod prefixes;
 mod save;
 mod scheme;
 mod special;
 mod spm;
+mod squares;
 mod stream;
 mod tokenizer;
 mod vocab;

@@ -109,16 +109,37 @@ pub(crate) fn agree_with_scores(vocab: &Vocab, merges: &Merges) -> bool {
     })
 }
 
+/// Merges that were told from a vocabulary alone.
+pub(crate) struct Recovered {
+    pub(crate) merges: Merges,
+    /// Every token of more than one character has its merge.
+    pub(crate) complete: bool,
+}
+
 /// The merges of a byte-level vocabulary whose ids are in the order of learning: each token is what merging the tokens
 /// before it leaves in two parts.
-pub(crate) fn recover(vocab: &Vocab) -> Merges {
-    let mut merges = Merges::new();
+pub(crate) fn recover(vocab: &Vocab) -> Recovered {
+    let mut recovered = Recovered { merges: Merges::new(), complete: true };
     for (id, token) in vocab.iter().filter(|(_, token)| token.kind == Kind::Normal) {
-        if let Some((left, right)) = last_merge(vocab, id, &token.text) {
-            merges.push((left, right));
+        match last_merge(vocab, id, &token.text) {
+            Some(merge) => recovered.merges.push(merge),
+            None => recovered.complete &= token.text.chars().nth(1).is_none(),
         }
     }
-    merges
+    recovered
+}
+
+/// The merges that find the same pieces as the scores: every way to make a piece of two others, best score first.
+pub(crate) fn from_scores(vocab: &Vocab) -> Merges {
+    let mut scored = Vec::new();
+    for (id, token) in vocab.iter().filter(|(_, token)| token.kind == Kind::Normal) {
+        scored.extend(splits(vocab, &token.text).map(|split| (token.score, id, split)));
+    }
+    scored.sort_by(|one, other| {
+        let order = other.0.total_cmp(&one.0);
+        order.then_with(|| (one.1, one.2).cmp(&(other.1, other.2)))
+    });
+    scored.into_iter().map(|(_, _, split)| split).collect()
 }
 
 /// The two tokens that `text` consists of when only tokens with lower ids are merged.
@@ -164,7 +185,27 @@ mod tests {
     fn merges_are_recovered_from_the_order_of_ids() {
         let vocab = vocab(&["a", "b", "c", "ab", "bc", "abc", "abcab"]);
         // "abc" is "ab" and "c", since "ab" was learnt before "bc".
-        assert_eq!(recover(&vocab), [(0, 1), (1, 2), (3, 2), (5, 3)]);
+        let recovered = recover(&vocab);
+        assert_eq!(recovered.merges, [(0, 1), (1, 2), (3, 2), (5, 3)]);
+        assert!(recovered.complete);
+    }
+
+    #[test]
+    fn a_token_that_nothing_makes_leaves_the_recovery_incomplete() {
+        let recovered = recover(&vocab(&["a", "b", "abab", "ab"]));
+        assert_eq!(recovered.merges, [(0, 1)]);
+        assert!(!recovered.complete, "abab was there before ab");
+    }
+
+    #[test]
+    fn merges_from_scores_agree_with_them() {
+        let mut vocab = vocab(&["a", "b", "c", "bc", "abc", "ab"]);
+        for id in 0..6 {
+            vocab.set_score(id, -(id as f32));
+        }
+        let merges = from_scores(&vocab);
+        assert_eq!(merges, [(1, 2), (0, 3), (5, 2), (0, 1)]);
+        assert!(agree_with_scores(&vocab, &merges));
     }
 
     #[test]

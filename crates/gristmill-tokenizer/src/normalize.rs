@@ -3,7 +3,7 @@
 //! Replacement is our own, because Hugging Face's loses count (and panics) when a pattern matches nothing at a place,
 //! and a hostile row of replacements could double the text again and again.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokenizers::utils::SysRegex;
 use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper};
 
@@ -24,7 +24,8 @@ pub(crate) enum Step {
 /// What is searched for.
 pub(crate) enum Pattern {
     Text(String),
-    Regex(SysRegex),
+    /// The regular expression as it is written, and ready for use.
+    Regex(String, SysRegex),
 }
 
 impl Step {
@@ -43,7 +44,7 @@ impl Step {
         let pattern = value.get("pattern").ok_or("a Replace has no pattern")?;
         let pattern = match (text(pattern.get("String")), text(pattern.get("Regex"))) {
             (Some(text), _) => Pattern::Text(text),
-            (None, Some(regex)) => Pattern::Regex(regex_of(&regex)?),
+            (None, Some(regex)) => Pattern::regex(regex)?,
             (None, None) => return Err("a Replace has no pattern".to_owned()),
         };
         Ok(Step::Replace { pattern, content })
@@ -57,13 +58,24 @@ impl Step {
 
     /// Joins runs of blanks into one.
     pub(crate) fn join_blanks() -> Step {
-        let pattern = regex_of(" {2,}").expect("the pattern is valid");
-        Step::Replace { pattern: Pattern::Regex(pattern), content: " ".to_owned() }
+        let pattern = Pattern::regex(" {2,}".to_owned()).expect("the pattern is valid");
+        Step::Replace { pattern, content: " ".to_owned() }
     }
 }
 
-fn regex_of(pattern: &str) -> Result<SysRegex, String> {
-    SysRegex::new(pattern).map_err(|error| error.to_string())
+impl Pattern {
+    fn regex(pattern: String) -> Result<Pattern, String> {
+        let regex = SysRegex::new(&pattern).map_err(|error| error.to_string())?;
+        Ok(Pattern::Regex(pattern, regex))
+    }
+
+    /// As tokenizer.json has it.
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Pattern::Text(text) => json!({"String": text}),
+            Pattern::Regex(pattern, _) => json!({"Regex": pattern}),
+        }
+    }
 }
 
 impl Normalizer for Row {
@@ -90,7 +102,9 @@ fn replace(normalized: &mut NormalizedString, pattern: &Pattern, content: &str) 
         Pattern::Text(pattern) => {
             text.match_indices(pattern).map(|(at, found)| (at, at + found.len())).collect()
         }
-        Pattern::Regex(regex) => regex.find_iter(text).filter(|(start, end)| start < end).collect(),
+        Pattern::Regex(_, regex) => {
+            regex.find_iter(text).filter(|(start, end)| start < end).collect()
+        }
     };
     if matches.is_empty() {
         return;
@@ -119,7 +133,6 @@ fn replace(normalized: &mut NormalizedString, pattern: &Pattern, content: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[track_caller]
     fn assert_replaces(pattern: Value, content: &str, text: &str, expected: &str) {

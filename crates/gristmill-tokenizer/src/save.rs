@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use gristmill_tensor::{Metadata, keys};
 
+use crate::merges::{Recovered, recover};
 use crate::scheme::{Blanks, Merges, Scheme};
 use crate::special::{ROLES, Role};
 use crate::tokenizer::Tokenizer;
-use crate::vocab::{Kind, Vocab, padding_text};
+use crate::vocab::{Kind, Token, Vocab, padding_text};
 use crate::{Error, Note, Result, TokenId};
 
 /// SentencePiece's compiled table of character replacements.
@@ -16,6 +17,8 @@ pub(crate) const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
 pub(crate) const REMOVE_EXTRA: &str = "tokenizer.ggml.remove_extra_whitespaces";
 /// The names of the chat templates beside the default one.
 const CHAT_TEMPLATES: &str = "tokenizer.chat_templates";
+/// How words are cut for vocabularies of legacy files, which do not say it: as their programs knew.
+pub(crate) const LEGACY_PRE: &str = "gpt-2";
 /// The score of a token that is never merged, as llama.cpp's converter writes it.
 const PADDING_SCORE: f32 = -10000.0;
 
@@ -47,7 +50,22 @@ pub(crate) fn to_metadata(
             set_tokens(&tokenizer.vocab, n_vocab, false, metadata);
             metadata.set(keys::TOKENIZER_MERGES, merge_lines(tokenizer, merges)?);
         }
-        Scheme::SentencePiece(blanks) => {
+        Scheme::Longest => {
+            let Recovered { merges, complete } = recover(&tokenizer.vocab);
+            metadata.set(keys::TOKENIZER_MODEL, "gpt2");
+            metadata.set(keys::TOKENIZER_PRE, LEGACY_PRE);
+            set_tokens(&tokenizer.vocab, n_vocab, false, metadata);
+            metadata.set(keys::TOKENIZER_MERGES, merge_lines(tokenizer, &merges)?);
+            notes.push(Note::new(if complete {
+                "the merges that the legacy vocabulary lacks were recovered from the order of its tokens; words are cut \
+                 as for GPT-2"
+            } else {
+                "only some of the merges that the legacy vocabulary lacks could be recovered from the order of its \
+                 tokens; text will be divided only roughly as the model expects; convert with the model's own \
+                 tokenizer files to be exact"
+            }));
+        }
+        Scheme::SentencePiece(blanks) | Scheme::Squares(blanks) => {
             metadata.set(keys::TOKENIZER_MODEL, "llama");
             metadata.set(keys::TOKENIZER_PRE, "default");
             set_tokens(&tokenizer.vocab, n_vocab, true, metadata);
@@ -55,6 +73,11 @@ pub(crate) fn to_metadata(
             if !blanks.charsmap.is_empty() || blanks.remove_extra {
                 notes.push(Note::new(
                     "the tokenizer normalizes text first, which llama.cpp does not do for SentencePiece BPE",
+                ));
+            }
+            if matches!(tokenizer.scheme, Scheme::Squares(_)) {
+                notes.push(Note::new(
+                    "the scores that the legacy vocabulary lacks were taken from the order of its tokens",
                 ));
             }
         }
@@ -81,18 +104,31 @@ pub(crate) fn to_metadata(
     if !named.is_empty() {
         metadata.set(CHAT_TEMPLATES, named);
     }
-    if let Some(kept) = &tokenizer.kept {
+    if let Some(kept) = &tokenizer.kept
+        && let Some(note) = &kept.note
+    {
         metadata.set(keys::TOKENIZER_HF_JSON, kept.json.as_str());
-        notes.push(kept.note.clone());
+        notes.push(note.clone());
     }
     Ok(notes)
 }
 
 /// Texts, kinds and perhaps scores, padded to `n_vocab`. Readers demand that no text is there twice.
 fn set_tokens(vocab: &Vocab, n_vocab: usize, with_scores: bool, metadata: &mut Metadata) {
-    let mut texts = Vec::with_capacity(n_vocab);
-    let mut scores = Vec::with_capacity(n_vocab);
-    let mut kinds = Vec::with_capacity(n_vocab);
+    let tokens = unique_tokens(vocab, n_vocab);
+    let texts: Vec<String> = tokens.iter().map(|token| token.text.to_string()).collect();
+    metadata.set(keys::TOKENIZER_TOKENS, texts);
+    if with_scores {
+        let scores: Vec<f32> = tokens.iter().map(|token| token.score).collect();
+        metadata.set(keys::TOKENIZER_SCORES, scores);
+    }
+    let kinds: Vec<i32> = tokens.iter().map(|token| token.kind as i32).collect();
+    metadata.set(keys::TOKENIZER_TOKEN_TYPE, kinds);
+}
+
+/// All tokens under texts that are there once and are not empty, padded to `n_vocab`.
+pub(crate) fn unique_tokens(vocab: &Vocab, n_vocab: usize) -> Vec<Token> {
+    let mut tokens = Vec::with_capacity(n_vocab);
     let mut unique = HashSet::with_capacity(n_vocab);
     for id in 0..n_vocab as TokenId {
         let token = vocab.get(id).filter(|token| vocab.id(&token.text) == Some(id));
@@ -104,15 +140,13 @@ fn set_tokens(vocab: &Vocab, n_vocab: usize, with_scores: bool, metadata: &mut M
         while token.is_none() && vocab.id(&text).is_some() || !unique.insert(text.clone()) {
             text.push('_');
         }
-        texts.push(text);
-        scores.push(token.map_or(PADDING_SCORE, |token| token.score));
-        kinds.push(token.map_or(Kind::Unused, |token| token.kind) as i32);
+        tokens.push(Token {
+            text: text.into(),
+            score: token.map_or(PADDING_SCORE, |token| token.score),
+            kind: token.map_or(Kind::Unused, |token| token.kind),
+        });
     }
-    metadata.set(keys::TOKENIZER_TOKENS, texts);
-    if with_scores {
-        metadata.set(keys::TOKENIZER_SCORES, scores);
-    }
-    metadata.set(keys::TOKENIZER_TOKEN_TYPE, kinds);
+    tokens
 }
 
 /// The name of a token whose text is empty; llama.cpp gives it the same.

@@ -9,10 +9,12 @@ use tokenizers::normalizers::{NFC, Prepend, Strip};
 
 use crate::charsmap;
 use crate::encoder::{Encoder, Pieces};
+use crate::longest::Longest;
 use crate::normalize::Step;
 use crate::pre::Family;
 use crate::special::{Role, Special};
 use crate::spm::Spm;
+use crate::squares::Squares;
 use crate::vocab::{Kind, Vocab};
 use crate::{Error, Result, TokenId};
 
@@ -34,6 +36,17 @@ pub(crate) enum Scheme {
     SentencePiece(Blanks),
     /// The division of the text with the highest sum of scores.
     Unigram(Blanks),
+    /// A byte-level vocabulary without merges, in the way of its day: the longest token first, word by word.
+    Longest,
+    /// A SentencePiece vocabulary without scores, in the way of its day: the highest sum of squared lengths.
+    Squares(Blanks),
+}
+
+impl Scheme {
+    /// Whether the texts of tokens are in the byte-level alphabet.
+    pub(crate) fn is_byte_level(&self) -> bool {
+        matches!(self, Scheme::ByteLevel { .. } | Scheme::Longest)
+    }
 }
 
 /// What SentencePiece does to a text before dividing it.
@@ -85,7 +98,14 @@ pub(crate) fn byte_level_encoder(
     Ok(Encoder::new(Pieces::Bpe(model), vocab.clone(), normalizers, Some(pre_tokenizer), &added))
 }
 
-/// The encoder of a SentencePiece vocabulary of either kind.
+/// The encoder of a legacy file's byte-level vocabulary, which has no merges.
+pub(crate) fn longest_encoder(file: &str, vocab: &Arc<Vocab>) -> Result<Encoder> {
+    let added = added_by_kind(file, vocab)?;
+    let pieces = Pieces::Longest(Longest::new(vocab));
+    Ok(Encoder::new(pieces, vocab.clone(), Vec::new(), None, &added))
+}
+
+/// The encoder of a SentencePiece vocabulary of any kind.
 pub(crate) fn sentencepiece_encoder(
     file: &str,
     vocab: &Arc<Vocab>,
@@ -99,7 +119,12 @@ pub(crate) fn sentencepiece_encoder(
         Scheme::SentencePiece(blanks) => {
             (Pieces::Spm(Spm::new(vocab.clone(), special.get(Role::Unk))), blanks)
         }
-        Scheme::ByteLevel { .. } => unreachable!("byte-level vocabularies have their own encoder"),
+        Scheme::Squares(blanks) => {
+            (Pieces::Squares(Squares::new(vocab, special.get(Role::Unk))), blanks)
+        }
+        Scheme::ByteLevel { .. } | Scheme::Longest => {
+            unreachable!("byte-level vocabularies have their own encoder")
+        }
     };
     let added = added_by_kind(file, vocab)?;
     Ok(Encoder::new(pieces, vocab.clone(), blanks.normalizers(file)?, None, &added))

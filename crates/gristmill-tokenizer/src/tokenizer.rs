@@ -11,7 +11,7 @@ use crate::encoder::Encoder;
 use crate::scheme::{BLANK, Blanks, Scheme};
 use crate::special::{ROLES, Role, Special};
 use crate::vocab::{Kind, Vocab, byte_piece};
-use crate::{Error, Note, Result, TextStream, TokenId, load, save};
+use crate::{Error, Note, Result, TextStream, TokenId, files, load, matching, save};
 
 /// What [`Tokenizer::encode`] does besides cutting text into pieces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,11 +38,12 @@ pub struct Tokenizer {
     kind: String,
 }
 
-/// The exact tokenizer.json of a tokenizer that GGUF's own keys describe only roughly.
+/// The tokenizer.json that a tokenizer was read from.
 #[derive(Clone)]
 pub(crate) struct Kept {
     pub(crate) json: String,
-    pub(crate) note: Note,
+    /// What GGUF's own keys cannot say of it, if there is anything.
+    pub(crate) note: Option<Note>,
 }
 
 /// What a reader gives.
@@ -69,6 +70,15 @@ impl Tokenizer {
         load::from_folder(folder, limits)
     }
 
+    /// Reads a tokenizer that the user points at: a folder, as [`from_folder`](Self::from_folder) does, or a
+    /// tokenizer.json or tokenizer.model by whatever name, with the files beside it.
+    ///
+    /// # Errors
+    /// As for [`from_folder`](Self::from_folder).
+    pub fn from_path(path: &Path, limits: &Limits) -> Result<Tokenizer> {
+        load::from_path(path, limits)
+    }
+
     /// Builds the tokenizer that a GGUF file (or a legacy ggml file, whose reader answers in the same keys) carries.
     ///
     /// # Errors
@@ -88,12 +98,33 @@ impl Tokenizer {
         save::to_metadata(self, n_vocab, metadata)
     }
 
+    /// The files of a folder that Hugging Face's transformers loads with this tokenizer, by name: tokenizer.json,
+    /// tokenizer_config.json, special_tokens_map.json, and tokenizer.model for SentencePiece vocabularies. A tokenizer
+    /// that was read from a tokenizer.json gives that text again.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] when the vocabulary is a legacy file's and its merges cannot be told from it.
+    pub fn to_files(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        files::to_files(self)
+    }
+
+    /// Checks that this tokenizer is the one whose bare vocabulary a legacy file has: the same texts at the same ids,
+    /// save for special tokens, padding, and texts that the file's writer mangled.
+    ///
+    /// # Errors
+    /// [`Error::Differs`], which names the first id with another text.
+    pub fn check_matches(&self, bare: &Tokenizer) -> Result<()> {
+        matching::check(self, bare)
+    }
+
     pub(crate) fn assemble(parts: Parts) -> Tokenizer {
         let Parts { origin, vocab, scheme, special, encoder, templates, notes, kept } = parts;
         let kind = match &scheme {
             Scheme::ByteLevel { name, .. } => format!("BPE (byte-level), pre {name}"),
             Scheme::SentencePiece(_) => "SentencePiece BPE".to_owned(),
             Scheme::Unigram(_) => "SentencePiece unigram".to_owned(),
+            Scheme::Longest => "legacy byte-level, longest token first".to_owned(),
+            Scheme::Squares(_) => "legacy SentencePiece, longest pieces".to_owned(),
         };
         Tokenizer { origin, vocab, scheme, special, templates, kept, encoder, notes, kind }
     }
@@ -133,12 +164,12 @@ impl Tokenizer {
     /// Special and user-defined tokens give their text, unused ones and ids outside the vocabulary nothing.
     pub fn token_bytes(&self, id: TokenId) -> Vec<u8> {
         let Some(token) = self.vocab.get(id) else { return Vec::new() };
-        match (token.kind, &self.scheme) {
+        match (token.kind, self.scheme.is_byte_level()) {
             (Kind::Unused, _) => Vec::new(),
             (Kind::Control | Kind::Unknown, _) => token.text.as_bytes().to_vec(),
-            (Kind::UserDefined, Scheme::ByteLevel { .. }) => token.text.as_bytes().to_vec(),
-            (_, Scheme::ByteLevel { .. }) => byte_level::to_bytes(&token.text),
-            (kind, _) => match byte_piece(&token.text).filter(|_| kind == Kind::Byte) {
+            (Kind::UserDefined, true) => token.text.as_bytes().to_vec(),
+            (_, true) => byte_level::to_bytes(&token.text),
+            (kind, false) => match byte_piece(&token.text).filter(|_| kind == Kind::Byte) {
                 Some(byte) => vec![byte],
                 None => token.text.replace(BLANK, " ").into_bytes(),
             },
@@ -215,8 +246,9 @@ impl Tokenizer {
     /// Whether decoding takes a blank off the front of the text.
     pub(crate) fn strips_prefix(&self) -> bool {
         match &self.scheme {
-            Scheme::ByteLevel { .. } => false,
-            Scheme::SentencePiece(Blanks { strip_prefix, .. })
+            Scheme::ByteLevel { .. } | Scheme::Longest => false,
+            Scheme::Squares(Blanks { strip_prefix, .. })
+            | Scheme::SentencePiece(Blanks { strip_prefix, .. })
             | Scheme::Unigram(Blanks { strip_prefix, .. }) => *strip_prefix,
         }
     }

@@ -168,6 +168,62 @@ fn files_of_llama_cpp_give_the_recorded_ids() {
     assert!(n_files > 10);
 }
 
+/// The files of a tokenizer in a folder.
+fn write(tokenizer: &Tokenizer) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in tokenizer.to_files().unwrap() {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    folder
+}
+
+/// Loads what `tokenizer` writes, as a whole and each file by itself.
+#[track_caller]
+fn assert_written(tokenizer: &Tokenizer, prompts: &[Prompt], place: &Path) {
+    let folder = write(tokenizer);
+    let again = load(folder.path());
+    assert!(again.notes().is_empty(), "{:?}", again.notes());
+    assert_eq!(
+        (again.bos(), again.eos()),
+        (tokenizer.bos(), tokenizer.eos()),
+        "{}",
+        place.display()
+    );
+    assert_eq!(again.chat_template(), tokenizer.chat_template());
+    assert_prompts(&again, prompts, place);
+    for name in ["tokenizer.json", "tokenizer.model"] {
+        let path = folder.path().join(name);
+        if path.exists() {
+            let alone = Tokenizer::from_path(&path, &Limits::default()).unwrap();
+            assert_prompts(&alone, prompts, place);
+            alone.check_matches(tokenizer).unwrap();
+        }
+    }
+}
+
+#[test]
+fn written_folders_give_the_recorded_ids() {
+    use gristmill_tensor::Checkpoint;
+    let Some(oracle) = oracle() else { return };
+    for (model, folder) in models(&oracle) {
+        let prompts = prompts(&oracle, &model);
+        assert_written(&load(&folder), &prompts, &folder);
+        let copy = without(&folder, &["tokenizer.json"]);
+        if copy.path().join("tokenizer.model").exists() || copy.path().join("vocab.json").exists() {
+            assert_written(&load(copy.path()), &prompts, &folder);
+        }
+    }
+    for folder in folders(&oracle.join("gguf")) {
+        let model = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let file = gristmill_gguf::Reader::open(&path).unwrap();
+            let tokenizer = Tokenizer::from_metadata(file.metadata()).unwrap();
+            assert_written(&tokenizer, &prompts(&oracle, &model), &path);
+        }
+    }
+}
+
 #[test]
 fn our_keys_are_those_of_llama_cpp() {
     use gristmill_tensor::Checkpoint;
@@ -190,7 +246,7 @@ fn our_keys_are_those_of_llama_cpp() {
 }
 
 #[test]
-fn bare_vocabularies_of_legacy_files_give_the_recorded_ids() {
+fn bare_vocabularies_of_legacy_files_are_carried_forward_to_the_recorded_ids() {
     use gristmill_tensor::{MetaArray, MetaValue};
     let Some(oracle) = oracle() else { return };
     for (model, container) in
@@ -210,6 +266,14 @@ fn bare_vocabularies_of_legacy_files_give_the_recorded_ids() {
         metadata.set("tokenizer.ggml.tokens", MetaValue::Array(MetaArray::Bytes(pieces)));
         let bare = Tokenizer::from_metadata(&metadata).unwrap();
         assert_eq!(bare.notes().len(), 1, "{:?}", bare.notes());
-        assert_prompts(&bare, &prompts(&oracle, model), Path::new(model));
+        tokenizer.check_matches(&bare).unwrap();
+        // The programs of the time divided text otherwise than these ids; what is carried forward divides it rightly.
+        let notes = bare.to_metadata(bare.n_vocab(), &mut metadata).unwrap();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        let carried = Tokenizer::from_metadata(&metadata).unwrap();
+        assert!(carried.notes().is_empty(), "{:?}", carried.notes());
+        assert_prompts(&carried, &prompts(&oracle, model), Path::new(model));
+        let folder = write(&bare);
+        assert_prompts(&load(folder.path()), &prompts(&oracle, model), Path::new(model));
     }
 }

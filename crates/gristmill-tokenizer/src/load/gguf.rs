@@ -9,11 +9,14 @@ use std::sync::Arc;
 use gristmill_tensor::{MetaArray, MetaValue, Metadata, keys};
 
 use super::json::Json;
+use crate::known;
 use crate::legacy;
 use crate::merges::{recover, resolve, split_pair};
 use crate::pre::Family;
 use crate::save;
-use crate::scheme::{Blanks, Merges, Scheme, byte_level_encoder, sentencepiece_encoder};
+use crate::scheme::{
+    Blanks, Merges, Scheme, byte_level_encoder, longest_encoder, sentencepiece_encoder,
+};
 use crate::special::{ROLES, Role, Special};
 use crate::tokenizer::Parts;
 use crate::vocab::{Kind, MAX_MERGES, MAX_TOKENS, Token, Vocab};
@@ -46,9 +49,9 @@ pub(crate) fn from_metadata(metadata: &Metadata) -> Result<Tokenizer> {
     let (add_bos, add_eos) = (flag(keys::TOKENIZER_ADD_BOS)?, flag(keys::TOKENIZER_ADD_EOS)?);
     let (scheme, bos_by_default, eos_by_default) = match model {
         Model::Gpt2 => {
-            let (family, name) = family(metadata, &mut notes)?;
-            let merges = merges(metadata, &vocab, &mut notes)?;
-            (Scheme::ByteLevel { family, name, merges }, family.add_bos, false)
+            let scheme = byte_level_scheme(metadata, &vocab, &mut notes)?;
+            let add_bos = matches!(&scheme, Scheme::ByteLevel { family, .. } if family.add_bos);
+            (scheme, add_bos, false)
         }
         Model::Llama => {
             let defaults = [(Role::Bos, 1), (Role::Eos, 2), (Role::Unk, 0)];
@@ -58,7 +61,17 @@ pub(crate) fn from_metadata(metadata: &Metadata) -> Result<Tokenizer> {
                     special.propose(role, id);
                 }
             }
-            (Scheme::SentencePiece(blanks(metadata)?), true, false)
+            let blanks = blanks(metadata)?;
+            let scheme = if metadata.contains(keys::TOKENIZER_SCORES) {
+                Scheme::SentencePiece(blanks)
+            } else {
+                notes.push(Note::new(
+                    "the vocabulary has no scores; text is divided as the programs of its day did, by the longest \
+                     pieces; give the model's own tokenizer files to be exact",
+                ));
+                Scheme::Squares(blanks)
+            };
+            (scheme, true, false)
         }
         Model::T5 => {
             let unknown = vocab.iter().find(|(_, token)| token.kind == Kind::Unknown);
@@ -76,6 +89,7 @@ pub(crate) fn from_metadata(metadata: &Metadata) -> Result<Tokenizer> {
         Scheme::ByteLevel { family, merges, .. } => {
             byte_level_encoder(file, &vocab, family, merges)?
         }
+        Scheme::Longest => longest_encoder(file, &vocab)?,
         _ => sentencepiece_encoder(file, &vocab, &special, &scheme)?,
     };
     Ok(Tokenizer::assemble(Parts {
@@ -163,9 +177,6 @@ fn tokens(metadata: &Metadata, notes: &mut Vec<Note>) -> Result<Option<(Vocab, M
             format!("score {id} is not finite"),
         ));
     }
-    if scores.is_none() && model == Model::Llama {
-        notes.push(Note::new("the vocabulary has no scores; earlier tokens are merged first"));
-    }
     let raw = model == Model::Gpt2 && types.is_none() && legacy::is_raw(&texts);
     let mut tokens = Vec::with_capacity(n_tokens);
     for (id, text) in (0..).zip(texts) {
@@ -220,12 +231,42 @@ fn model(metadata: &Metadata) -> Result<Model> {
     }
 }
 
+/// How a byte-level vocabulary is applied. A legacy file's has neither merges nor kinds: unless its merges are known, it
+/// is applied as the programs of its day did.
+fn byte_level_scheme(metadata: &Metadata, vocab: &Vocab, notes: &mut Vec<Note>) -> Result<Scheme> {
+    let has = |key| metadata.contains(key);
+    if has(keys::TOKENIZER_MERGES) || has(keys::TOKENIZER_TOKEN_TYPE) {
+        let (family, name) = family(metadata, notes)?;
+        let merges = merges(metadata, vocab, notes)?;
+        return Ok(Scheme::ByteLevel { family, name, merges });
+    }
+    if let Some(known) = known::find(vocab) {
+        let (family, name) = Family::by_name(known.pre).expect("the table names known families");
+        notes.push(Note::new(format!(
+            "the vocabulary is that of {}, whose merges follow from the order of its tokens",
+            known.name
+        )));
+        return Ok(Scheme::ByteLevel { family, name, merges: recover(vocab).merges });
+    }
+    let mangled = vocab.iter().any(|(id, token)| {
+        vocab.id(&token.text) != Some(id) && token.text.contains(legacy::MANGLED)
+    });
+    notes.push(Note::new(if mangled {
+        "the vocabulary has no merges, and the program that wrote it lost the tokens that are parts of characters; text \
+         is divided by the longest token first, without those; give the model's own tokenizer files to be exact"
+    } else {
+        "the vocabulary has no merges; text is divided as the programs of its day did, by the longest token first; give \
+         the model's own tokenizer files to be exact, or convert the file, which recovers merges where that is possible"
+    }));
+    Ok(Scheme::Longest)
+}
+
 /// How a byte-level vocabulary cuts words, and the name of that.
 fn family(metadata: &Metadata, notes: &mut Vec<Note>) -> Result<(&'static Family, &'static str)> {
     let name = match metadata.get_str(keys::TOKENIZER_PRE)? {
         Some(name) => name,
-        // Legacy files have no merges either; their runtimes knew only GPT-2's cuts.
-        None if !metadata.contains(keys::TOKENIZER_MERGES) => "gpt-2",
+        // Files of the time before merges knew only GPT-2's cuts.
+        None if !metadata.contains(keys::TOKENIZER_MERGES) => save::LEGACY_PRE,
         None => {
             notes.push(Note::new(format!(
                 "the file does not say how words are cut ({}); took \"default\", which is only roughly right for most \
@@ -248,7 +289,7 @@ fn merges(metadata: &Metadata, vocab: &Vocab, notes: &mut Vec<Note>) -> Result<M
         notes.push(Note::new(
             "the file has no merges; they were recovered from the order of the tokens",
         ));
-        return Ok(recover(vocab));
+        return Ok(recover(vocab).merges);
     };
     if lines.len() > MAX_MERGES {
         let what = format!("has {} merges, more than any model", lines.len());

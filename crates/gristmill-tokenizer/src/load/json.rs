@@ -144,7 +144,7 @@ impl Json {
         }
     }
 
-    /// The tokenizer; `text` is the file's, which is kept when GGUF's keys cannot say the same.
+    /// The tokenizer; `text` is the file's, which is kept: GGUF's keys may not be able to say the same.
     pub(super) fn finish(
         mut self,
         file: String,
@@ -154,12 +154,11 @@ impl Json {
     ) -> Result<Tokenizer> {
         special.complete(&mut self.vocab);
         let (scheme, doubt) = self.scheme();
-        let kept = doubt.or_else(|| around_doubt(&special)).map(|doubt| Kept {
-            json: text,
-            note: Note::new(format!(
+        let note = doubt.or_else(|| around_doubt(&special)).map(|doubt| {
+            Note::new(format!(
                 "GGUF's own keys describe this tokenizer only roughly ({doubt}); the exact tokenizer.json is stored \
                  beside them, which gristmill prefers and other programs ignore"
-            )),
+            ))
         });
         let vocab = Arc::new(self.vocab);
         let encoder = Encoder::new(
@@ -177,7 +176,7 @@ impl Json {
             encoder,
             templates,
             notes: Vec::new(),
-            kept,
+            kept: Some(Kept { json: text, note }),
         }))
     }
 

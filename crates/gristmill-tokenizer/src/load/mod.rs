@@ -9,5 +9,6 @@ mod json_shape;
 mod sentencepiece;
 mod vocab_merges;
 
-pub(crate) use folder::from_folder;
+pub(crate) use folder::{from_folder, from_path};
 pub(crate) use gguf::from_metadata;
+pub(crate) use sentencepiece::to_bytes as sentencepiece_bytes;

@@ -13,7 +13,7 @@ use crate::scheme::{Blanks, Scheme, sentencepiece_encoder};
 use crate::special::{Role, Special};
 use crate::tokenizer::Parts;
 use crate::vocab::{Kind, MAX_TOKENS, Token, Vocab};
-use crate::{Error, Result, TokenId, Tokenizer};
+use crate::{Error, Result, TokenId, Tokenizer, save};
 
 /// A larger file is none: the largest released ones have 5 MB, and small pieces grow in memory.
 pub(super) const MAX_BYTES: u64 = 16 << 20;
@@ -43,8 +43,12 @@ pub(super) struct Piece {
 struct TrainerSpec {
     #[prost(int32, optional, tag = "3")]
     model_type: Option<i32>,
+    #[prost(int32, optional, tag = "4")]
+    vocab_size: Option<i32>,
     #[prost(bool, tag = "24")]
     treat_whitespace_as_suffix: bool,
+    #[prost(bool, optional, tag = "35")]
+    byte_fallback: Option<bool>,
     #[prost(int32, optional, tag = "40")]
     unk_id: Option<i32>,
     #[prost(int32, optional, tag = "41")]
@@ -137,6 +141,45 @@ pub(super) fn from_bytes(path: &Path, bytes: &[u8], config: &Config) -> Result<T
         notes: Vec::new(),
         kept: None,
     }))
+}
+
+/// tokenizer.model with the vocabulary of a tokenizer that has pieces.
+pub(crate) fn to_bytes(tokenizer: &Tokenizer) -> Vec<u8> {
+    let blanks = match &tokenizer.scheme {
+        Scheme::SentencePiece(blanks) | Scheme::Unigram(blanks) | Scheme::Squares(blanks) => blanks,
+        Scheme::ByteLevel { .. } | Scheme::Longest => unreachable!("their tokens are no pieces"),
+    };
+    let tokens = save::unique_tokens(&tokenizer.vocab, tokenizer.vocab.len());
+    let model_type = if matches!(tokenizer.scheme, Scheme::Unigram(_)) { 1 } else { 2 };
+    let role = |role| tokenizer.special.get(role).map_or(-1, TokenId::cast_signed);
+    let byte_fallback = tokens.iter().any(|token| token.kind == Kind::Byte);
+    let model = ModelProto {
+        trainer: Some(TrainerSpec {
+            model_type: Some(model_type),
+            vocab_size: Some(tokens.len() as i32),
+            treat_whitespace_as_suffix: false,
+            byte_fallback: Some(byte_fallback),
+            unk_id: Some(role(Role::Unk)),
+            bos_id: Some(role(Role::Bos)),
+            eos_id: Some(role(Role::Eos)),
+            pad_id: Some(role(Role::Pad)),
+        }),
+        normalizer: Some(NormalizerSpec {
+            charsmap: blanks.charsmap.clone(),
+            add_dummy_prefix: Some(blanks.add_prefix),
+            remove_extra_whitespaces: Some(blanks.remove_extra),
+            escape_whitespaces: Some(true),
+        }),
+        pieces: tokens
+            .into_iter()
+            .map(|token| Piece {
+                text: token.text.to_string(),
+                score: token.score,
+                kind: Some(token.kind as i32),
+            })
+            .collect(),
+    };
+    model.encode_to_vec()
 }
 
 fn vocab(file: &str, pieces: &[Piece]) -> Result<Vocab> {
