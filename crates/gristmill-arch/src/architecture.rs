@@ -4,7 +4,9 @@ use gristmill_graph::{Graph, Var};
 use gristmill_tensor::{HeaderLayout, Metadata, TensorIndex, TensorInfo, keys};
 use serde_json::{Value, json};
 
-use crate::{Config, Dialect, Error, Hparams, Result, WeightRule, is_ignored, match_weight};
+use crate::{
+    Config, Dialect, Error, Hparams, Result, Spelling, WeightRule, is_ignored, match_weight,
+};
 
 /// Everything the house knows about one family of models.
 pub trait Architecture: Sync {
@@ -30,6 +32,11 @@ pub trait Architecture: Sync {
 
     /// Every weight, by its house name and the names found in the wild.
     fn weights(&self) -> &'static [WeightRule];
+
+    /// Whether models with these tensors, which have house names, go by this one of a weight's several spellings.
+    fn goes_by(&self, _spelling: &Spelling, _tensors: &TensorIndex) -> bool {
+        true
+    }
 
     /// Ends of the names of tensors that checkpoints hold without need: buffers and tables that are computed anew.
     fn ignored(&self) -> &'static [&'static str] {

@@ -19,10 +19,12 @@
 
 use gristmill_graph::{Gelu, Graph, RopeStyle, Var};
 use gristmill_tensor::HeaderField::{Count, FileType, NVocab, OneOf};
-use gristmill_tensor::{Container, HeaderField, HeaderLayout, Metadata, Unsaid, Vocabulary, keys};
+use gristmill_tensor::{
+    Container, HeaderField, HeaderLayout, Metadata, TensorIndex, Unsaid, Vocabulary, keys,
+};
 
 use crate::weights::weights;
-use crate::{Architecture, Config, ConfigKey, Hparams, Result, WeightRule, rope};
+use crate::{Architecture, Config, ConfigKey, Hparams, Result, Spelling, WeightRule, rope};
 
 /// Falcon; see the module.
 pub(crate) struct Falcon;
@@ -41,17 +43,17 @@ const N_HEAD: &str = "num_attention_heads|n_head";
 const N_HEAD_KV: &str = "num_kv_heads|n_head_kv";
 
 const WEIGHTS: &[WeightRule] = weights! {
-    // role    house name (GGUF)            Hugging Face                                   legacy ggml, where it differs
+    // role    house name (GGUF)            Hugging Face                                   legacy ggml, where it must be told
     Embedding "token_embd.weight"         = hf "transformer.word_embeddings.weight";
     Norm      "output_norm.weight"        = hf "transformer.ln_f.weight";
     Bias      "output_norm.bias"          = hf "transformer.ln_f.bias";
-    Output    "output.weight" [optional]  = hf "lm_head.weight";
+    Output    "output.weight" [optional]  = hf "lm_head.weight",                      ggml "lm_head.weight";
     // 7B, and 40B: the feed-forward layer's
     Norm      "blk.{}.attn_norm.weight"   = hf "transformer.h.{}.input_layernorm.weight",  hf "transformer.h.{}.ln_mlp.weight";
     Bias      "blk.{}.attn_norm.bias"     = hf "transformer.h.{}.input_layernorm.bias",    hf "transformer.h.{}.ln_mlp.bias";
     // 40B: attention's
-    Norm      "blk.{}.attn_norm_2.weight" [optional] = hf "transformer.h.{}.ln_attn.weight";
-    Bias      "blk.{}.attn_norm_2.bias" [optional]   = hf "transformer.h.{}.ln_attn.bias";
+    Norm      "blk.{}.attn_norm_2.weight" [optional] = hf "transformer.h.{}.ln_attn.weight", ggml "transformer.h.{}.ln_attn.weight";
+    Bias      "blk.{}.attn_norm_2.bias" [optional]   = hf "transformer.h.{}.ln_attn.bias",   ggml "transformer.h.{}.ln_attn.bias";
     Linear    "blk.{}.attn_qkv.weight"    = hf "transformer.h.{}.self_attention.query_key_value.weight" @ GroupedQkv, ggml "transformer.h.{}.self_attention.query_key_value.weight";
     Linear    "blk.{}.attn_output.weight" = hf "transformer.h.{}.self_attention.dense.weight";
     Linear    "blk.{}.ffn_up.weight"      = hf "transformer.h.{}.mlp.dense_h_to_4h.weight";
@@ -140,6 +142,12 @@ impl Architecture for Falcon {
         // llama.cpp's word for fused projections with all queries first.
         metadata.set(key(keys::TENSOR_DATA_LAYOUT), "jploski");
         rope::configure(config, self.name(), metadata)
+    }
+
+    /// The first norm of a block is the feed-forward layer's where attention has its own.
+    fn goes_by(&self, spelling: &Spelling, tensors: &TensorIndex) -> bool {
+        let large = tensors.find("blk.0.attn_norm_2.weight").is_some();
+        !spelling.name.contains(if large { "input_layernorm" } else { "ln_mlp" })
     }
 
     fn weights(&self) -> &'static [WeightRule] {

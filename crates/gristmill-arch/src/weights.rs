@@ -4,6 +4,8 @@
 //! number of the block. A spelling carries the transform that *it* needs: Hugging Face stores the rows of LLaMA's
 //! queries in another order than Meta does, under another name.
 
+use gristmill_tensor::TensorIndex;
+
 use crate::{Architecture, Transform};
 
 /// What a weight is for. The quantization policy speaks of roles, never of names.
@@ -122,18 +124,19 @@ pub fn match_weight(arch: &dyn Architecture, dialect: Dialect, spelled: &str) ->
 }
 
 /// What a checkpoint of this dialect calls the weight with this house name, and the transform from there to the
-/// house. Legacy files of architectures without names of their own have Hugging Face's, but what models may lack, such
+/// house, in a model with these `tensors`, which have house names. Legacy files of architectures without names of their own have Hugging Face's, but what models may lack, such
 /// files have no place for.
 pub fn spell(
     arch: &dyn Architecture,
     dialect: Dialect,
     house_name: &str,
+    tensors: &TensorIndex,
 ) -> Option<(String, Transform)> {
     arch.weights().iter().find_map(|rule| {
         let block = block_number(rule.name, house_name)?;
-        let own = rule.spellings.iter().find(|spelling| spelling.dialect == dialect);
-        let other = rule.spellings.first().filter(|_| !rule.optional);
-        let spelling = own.or(other)?;
+        let used = || rule.spellings.iter().filter(|spelling| arch.goes_by(spelling, tensors));
+        let own = used().find(|spelling| spelling.dialect == dialect);
+        let spelling = own.or_else(|| used().next().filter(|_| !rule.optional))?;
         Some((spelling.name.replace("{}", block), spelling.transform))
     })
 }

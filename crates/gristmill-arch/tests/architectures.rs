@@ -8,12 +8,13 @@ use common::{canonical, config_of, run};
 use gristmill_arch::{
     ARCHITECTURES, Dialect, Error, Transform, find, match_weight, program, role_of, spell,
 };
-use gristmill_tensor::{DType, TensorInfo};
+use gristmill_tensor::{DType, TensorIndex, TensorInfo};
 use gristmill_testkit::golden::assert_golden;
 use gristmill_testkit::{MemoryCheckpoint, Options, tiny};
 
 #[test]
 fn names_lead_to_the_house_and_back_in_every_dialect() {
+    let none = TensorIndex::new(Vec::new()).unwrap();
     for arch in ARCHITECTURES {
         for n_layer in [1, 2, 40] {
             for dialect in [Dialect::HuggingFace, Dialect::Ggml] {
@@ -34,7 +35,7 @@ fn names_lead_to_the_house_and_back_in_every_dialect() {
                 }
                 // A weight may have several spellings; the first leads back.
                 for house in houses.values() {
-                    let (spelled, _) = spell(*arch, dialect, house).unwrap();
+                    let (spelled, _) = spell(*arch, dialect, house, &none).unwrap();
                     assert_eq!(houses.get(&spelled), Some(house), "{} {dialect:?}", arch.name());
                 }
             }
@@ -175,6 +176,33 @@ fn mpt_without_alibi_adds_learned_positions_and_qk_norms() {
     let text = program.to_string();
     assert!(text.contains("= positions") && text.contains("position_embd.weight"));
     assert!(text.contains("blk.1.attn_k_norm.weight"));
+}
+
+#[test]
+fn the_norms_of_large_falcons_have_their_own_names() {
+    let falcon = find("falcon").unwrap();
+    let second = TensorInfo::new("blk.0.attn_norm_2.weight", DType::F32, [1]);
+    for (tensors, name) in [(vec![], "input_layernorm"), (vec![second], "ln_mlp")] {
+        let tensors = TensorIndex::new(tensors).unwrap();
+        for dialect in [Dialect::HuggingFace, Dialect::Ggml] {
+            let (found, _) = spell(falcon, dialect, "blk.7.attn_norm.bias", &tensors).unwrap();
+            assert_eq!(found, format!("transformer.h.7.{name}.bias"));
+        }
+    }
+}
+
+#[test]
+fn legacy_files_keep_falcons_and_blooms_projections_in_the_houses_order() {
+    for (arch, name) in [
+        ("falcon", "transformer.h.0.self_attention.query_key_value.weight"),
+        ("bloom", "layers.0.attention.query_key_value.weight"),
+    ] {
+        let arch = find(arch).unwrap();
+        assert_eq!(match_weight(arch, Dialect::Ggml, name).unwrap().transform, Transform::Keep);
+    }
+    let name = "gpt_neox.layers.0.attention.query_key_value.weight";
+    let neox = match_weight(find("gptneox").unwrap(), Dialect::Ggml, name).unwrap();
+    assert_eq!(neox.transform, Transform::GroupedQkv);
 }
 
 #[test]

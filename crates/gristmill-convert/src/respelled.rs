@@ -39,7 +39,7 @@ impl Respelled {
         let mut add = |info: &TensorInfo, name: &str| -> Result<()> {
             // Transformers computes these divisors from the configuration.
             let computed = gristmill_arch::role_of(arch, name) == Some(Role::RopeFreqs);
-            match gristmill_arch::spell(arch, dialect, name) {
+            match gristmill_arch::spell(arch, dialect, name, house.index()) {
                 Some((name, transform)) => {
                     let shape = transform.shape(&info.shape);
                     let spelled = TensorInfo { name, dtype: info.dtype, shape };

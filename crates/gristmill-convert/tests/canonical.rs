@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use gristmill_arch::{Dialect, match_weight, spell};
 use gristmill_convert::{Canonical, Description, Error, Note, Result};
 use gristmill_tensor::{Checkpoint, DType, Metadata, TensorInfo, keys};
 use gristmill_testkit::{MemoryCheckpoint, Options, Tiny, tiny};
@@ -19,6 +20,35 @@ fn canonical_of(model: Tiny, change: impl FnOnce(&mut Tensors, &mut Value)) -> R
     let about =
         Description { name: "tiny", config: &config, config_file: "config.json", tokenizer: None };
     Canonical::new(Arc::new(raw), &about)
+}
+
+/// The bytes of every tensor.
+fn contents(checkpoint: &dyn Checkpoint) -> Vec<(TensorInfo, Vec<u8>)> {
+    let tensors = checkpoint.tensors().iter();
+    tensors
+        .map(|info| (info.clone(), checkpoint.tensor(&info.name).unwrap().bytes.to_vec()))
+        .collect()
+}
+
+#[test]
+fn the_first_legacy_files_are_turned_round() {
+    let house = canonical_of(tiny("gpt2", &Options::default()), unchanged).unwrap();
+    // Hugging Face's matrices under the names of legacy files, but for one that converters always turned.
+    let raw = tiny("gpt2", &Options::default()).checkpoint.into_tensors();
+    let gpt2 = gristmill_arch::find("gpt2").unwrap();
+    let legacy = raw.into_iter().map(|(info, bytes)| {
+        let matched = match_weight(gpt2, Dialect::HuggingFace, &info.name).unwrap();
+        let (name, _) = spell(gpt2, Dialect::Ggml, &matched.name, house.index()).unwrap();
+        if name.ends_with("mlp/c_proj/w") {
+            let turned = house.tensor(&matched.name).unwrap();
+            return (TensorInfo { name, ..turned.info.clone() }, turned.bytes.to_vec());
+        }
+        (TensorInfo { name, ..info }, bytes)
+    });
+    let raw =
+        MemoryCheckpoint::new("old.bin", house.metadata().clone(), legacy.collect::<Tensors>());
+    let found = Canonical::described_by_itself(Arc::new(raw), "old", None).unwrap();
+    assert_eq!(contents(&found), contents(&house));
 }
 
 fn unchanged(_: &mut Tensors, _: &mut Value) {}
