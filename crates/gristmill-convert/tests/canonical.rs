@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use gristmill_arch::{Dialect, match_weight, spell};
-use gristmill_convert::{Canonical, Description, Error, Note, Result};
+use gristmill_arch::{ARCHITECTURES, Dialect, match_weight, spell};
+use gristmill_convert::{Canonical, Description, Error, Note, Respelled, Result};
 use gristmill_tensor::{Checkpoint, DType, Metadata, TensorInfo, keys};
 use gristmill_testkit::{MemoryCheckpoint, Options, Tiny, tiny};
 use serde_json::Value;
@@ -28,6 +28,28 @@ fn contents(checkpoint: &dyn Checkpoint) -> Vec<(TensorInfo, Vec<u8>)> {
     tensors
         .map(|info| (info.clone(), checkpoint.tensor(&info.name).unwrap().bytes.to_vec()))
         .collect()
+}
+
+#[test]
+fn what_is_respelled_is_what_was_published_and_leads_back() {
+    let grouped = Options { n_head_kv: 2, ..Options::default() };
+    let every = ARCHITECTURES.iter().map(|arch| (arch.name(), Options::default()));
+    let with_groups = ["falcon", "llama", "mpt"].map(|arch| (arch, grouped.clone()));
+    for (arch, options) in every.chain(with_groups) {
+        let house = canonical_of(tiny(arch, &options), unchanged).unwrap();
+        let house: Arc<dyn Checkpoint> = Arc::new(house);
+        let found = Respelled::new(Arc::clone(&house), Dialect::HuggingFace, "a folder").unwrap();
+        let sorted = |mut tensors: Tensors| {
+            tensors.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+            tensors
+        };
+        let published = tiny(arch, &options).checkpoint.into_tensors();
+        assert!(sorted(contents(&found)) == sorted(published), "{arch}");
+
+        let legacy = Respelled::new(Arc::clone(&house), Dialect::Ggml, "a legacy file").unwrap();
+        let back = Canonical::described_by_itself(Arc::new(legacy), arch, None).unwrap();
+        assert!(contents(&back) == contents(&*house), "{arch}");
+    }
 }
 
 #[test]
