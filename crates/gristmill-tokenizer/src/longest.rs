@@ -25,7 +25,7 @@ pub(crate) struct Longest(Prefixes);
 impl Longest {
     pub(crate) fn new(vocab: &Vocab) -> Longest {
         let texts = vocab
-            .iter()
+            .found()
             .filter(|(_, token)| matches!(token.kind, Kind::Normal | Kind::UserDefined))
             .map(|(id, token)| (byte_level::to_bytes(&token.text), id));
         Longest(Prefixes::new(texts, LONGEST))
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn words_are_cut_as_the_pattern_says() {
         assert_eq!(words("Hello it's 12x"), ["Hello", " it", "'s", " 12", "x"]);
-        assert_eq!(words("a   b\n\n c "), ["a", "  ", " b", "\n", "\n", " c", " "]);
+        assert_eq!(words("a   b\n\n c "), ["a", "  ", " b", "\n\n", " c", " "]);
         assert_eq!(
             words("na\u{ef}ve \u{4e2d}\u{6587}!"),
             ["na", "\u{ef}", "ve", " \u{4e2d}\u{6587}!"]

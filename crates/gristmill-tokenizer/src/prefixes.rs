@@ -12,7 +12,7 @@ pub(crate) struct Prefixes {
 }
 
 impl Prefixes {
-    /// Of equal texts the last counts, as in the maps of the time. Texts above `longest` bytes are never found.
+    /// Of equal texts the last counts: a letter's own piece stands behind that of its byte. Texts above `longest` bytes are never found.
     pub(crate) fn new(texts: impl Iterator<Item = (Vec<u8>, TokenId)>, longest: usize) -> Prefixes {
         let mut texts: Vec<(Vec<u8>, TokenId)> =
             texts.filter(|(text, _)| (1..=longest).contains(&text.len())).collect();

@@ -142,11 +142,8 @@ pub(crate) fn bpe(
 ) -> Result<BPE> {
     let text = |id| vocab.text(id).expect("merges were resolved in this vocabulary").to_owned();
     let pairs = merges.iter().map(|&(left, right)| (text(left), text(right))).collect();
-    let known: tokenizers::models::bpe::Vocab = vocab
-        .iter()
-        .filter(|&(id, token)| vocab.id(&token.text) == Some(id))
-        .map(|(id, token)| (token.text.to_string(), id))
-        .collect();
+    let known: tokenizers::models::bpe::Vocab =
+        vocab.found().map(|(id, token)| (token.text.to_string(), id)).collect();
     options(BPE::builder().vocab_and_merges(known, pairs))
         .build()
         .map_err(|error| Error::malformed(file, "merges", error.to_string()))

@@ -28,7 +28,7 @@ struct Best {
 
 impl Squares {
     pub(crate) fn new(vocab: &Vocab, unknown: Option<TokenId>) -> Squares {
-        let texts = vocab.iter().filter_map(|(id, token)| match token.kind {
+        let texts = vocab.found().filter_map(|(id, token)| match token.kind {
             Kind::Byte => Some((vec![byte_piece(&token.text)?], id)),
             Kind::Normal | Kind::UserDefined => {
                 Some((token.text.replace(BLANK, " ").into_bytes(), id))

@@ -193,6 +193,11 @@ impl Vocab {
         }
     }
 
+    /// Tokens in the order of their ids, without those that repeat the text of an earlier one.
+    pub(crate) fn found(&self) -> impl Iterator<Item = (TokenId, &Token)> {
+        self.iter().filter(|&(id, token)| self.id(&token.text) == Some(id))
+    }
+
     /// Tokens in the order of their ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TokenId, &Token)> {
         (0..).zip(&self.tokens)

@@ -313,7 +313,7 @@ fn vocabularies_of_legacy_files_are_completed() {
 }
 
 #[test]
-fn merges_of_legacy_files_are_recovered() {
+fn repeated_tokens_of_legacy_files_are_decoded_but_not_encoded() {
     let tokens = ["h", "e", "l", "o", " ", "he", "ll", "hell", "o", "<|endoftext|>"];
     let mut metadata = Metadata::new("legacy");
     metadata.set("tokenizer.ggml.model", "gpt2");

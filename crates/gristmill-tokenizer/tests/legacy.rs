@@ -129,14 +129,14 @@ fn hostile_texts_and_vocabularies_do_not_take_long() {
     let start = std::time::Instant::now();
     let run = "a".repeat(600);
     let almost = format!("{}b", "a".repeat(500));
-    let long = "a".repeat(200_000);
+    let long = "a".repeat(50_000);
     for model in ["gpt2", "llama"] {
         let texts = [b"a".as_slice(), run.as_bytes(), almost.as_bytes(), b"\xff"];
         let ids = encode(&load(&bare(model, &texts)), &long);
         assert!(ids.len() <= long.len() + 1);
     }
     let seconds = start.elapsed().as_secs();
-    assert!(seconds < 30, "it took {seconds} s");
+    assert!(seconds < 20, "it took {seconds} s");
 }
 
 proptest! {

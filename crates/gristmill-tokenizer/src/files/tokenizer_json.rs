@@ -119,8 +119,8 @@ fn has_bytes(vocab: &Vocab) -> bool {
 /// Ids by text. Special tokens are among them, since only then they are sure to keep their ids.
 fn vocab(vocab: &Vocab) -> Map<String, Value> {
     vocab
-        .iter()
-        .filter(|&(id, token)| token.kind != Kind::Unused && vocab.id(&token.text) == Some(id))
+        .found()
+        .filter(|(_, token)| token.kind != Kind::Unused)
         .map(|(id, token)| (token.text.to_string(), id.into()))
         .collect()
 }
@@ -141,8 +141,8 @@ fn added_tokens(vocab: &Vocab) -> Vec<Value> {
         Kind::UserDefined => Some(false),
         _ => None,
     };
-    let found = vocab.iter().filter(|&(id, token)| vocab.id(&token.text) == Some(id));
-    found
+    vocab
+        .found()
         .filter_map(|(id, token)| {
             let special = role(token.kind)?;
             Some(json!({
