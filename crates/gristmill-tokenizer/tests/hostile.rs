@@ -280,3 +280,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_single_file_is_read_by_its_content_and_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        Tokenizer::from_path(&path, &Limits::default())
+    };
+    assert!(load("mine", sound().to_string().as_bytes()).is_ok());
+    assert_refused(load("broken", b"{\"model\": "), &["broken", "line 1"]);
+    assert_refused(load("pieces", b"\x0a\xff\xff\xff\xff\x0f"), &["pieces"]);
+    assert_refused(load("empty", b""), &["empty"]);
+    let nowhere = folder.path().join("nowhere");
+    assert_refused(
+        Tokenizer::from_path(&nowhere, &Limits::default()),
+        &["nowhere", "tokenizer.json"],
+    );
+    let limits = Limits { header_bytes: 16, ..Limits::default() };
+    assert_refused(Tokenizer::from_path(&folder.path().join("mine"), &limits), &["limit of 16"]);
+}

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use gristmill_tensor::Metadata;
+use gristmill_tensor::{Limits, Metadata};
 use gristmill_tokenizer::{EncodeOptions, TextStream, TokenId, Tokenizer};
 use proptest::prelude::*;
 
@@ -47,6 +47,19 @@ static SENTENCEPIECE: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
     metadata.set("tokenizer.ggml.token_type", types);
     metadata.set("tokenizer.ggml.scores", scores);
     Arc::new(Tokenizer::from_metadata(&metadata).unwrap())
+});
+
+/// A tokenizer after a way through the files of a folder.
+fn rewritten(tokenizer: &Tokenizer) -> Tokenizer {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in tokenizer.to_files().unwrap() {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    Tokenizer::from_folder(folder.path(), &Limits::default()).unwrap()
+}
+
+static WRITTEN: LazyLock<[(Arc<Tokenizer>, Tokenizer); 2]> = LazyLock::new(|| {
+    [&*BYTE_LEVEL, &*SENTENCEPIECE].map(|tokenizer| (tokenizer.clone(), rewritten(tokenizer)))
 });
 
 fn encode(tokenizer: &Tokenizer, text: &str) -> Vec<TokenId> {
@@ -104,6 +117,17 @@ proptest! {
             .map(|id| SENTENCEPIECE.token_text(id).unwrap())
             .collect();
         prop_assert_eq!(texts, merge_naively(&SENTENCEPIECE, &text));
+    }
+
+    #[test]
+    fn written_files_give_the_same_ids(text in any::<String>(), everyday in "[thea b's12 \n]{0,40}") {
+        for (tokenizer, written) in &*WRITTEN {
+            for text in [&text, &everyday] {
+                let ids = encode(tokenizer, text);
+                prop_assert_eq!(&encode(written, text), &ids);
+                prop_assert_eq!(written.decode(&ids, true), tokenizer.decode(&ids, true));
+            }
+        }
     }
 
     #[test]
