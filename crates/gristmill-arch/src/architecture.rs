@@ -5,7 +5,8 @@ use gristmill_tensor::{HeaderLayout, Metadata, TensorIndex, TensorInfo, keys};
 use serde_json::{Value, json};
 
 use crate::{
-    Config, Dialect, Error, Hparams, Result, Spelling, WeightRule, is_ignored, match_weight,
+    Config, Description, Dialect, Error, Hparams, Result, Spelling, WeightRule, is_ignored,
+    match_weight,
 };
 
 /// Everything the house knows about one family of models.
@@ -24,6 +25,18 @@ pub trait Architecture: Sync {
     /// # Errors
     /// When a key is missing or wrong, and when it asks for a variant that the graph does not compute.
     fn configure(&self, config: &Config<'_>, metadata: &mut Metadata) -> Result<()>;
+
+    /// The way back: writes the configuration of a model of these numbers, with these tensors under house names. What
+    /// is the same for all architectures is written by [`describe`](crate::describe()).
+    ///
+    /// # Errors
+    /// When Transformers has no word for a variant of the model.
+    fn describe(
+        &self,
+        hp: &Hparams,
+        tensors: &TensorIndex,
+        description: &mut Description<'_>,
+    ) -> Result<()>;
 
     /// Suffixes of the keys without which a model of this architecture cannot be run, besides those that all need.
     fn required(&self) -> &'static [&'static str] {

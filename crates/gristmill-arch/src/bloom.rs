@@ -15,10 +15,10 @@
 
 use gristmill_graph::{Attention, Gelu, Graph, Var};
 use gristmill_tensor::HeaderField::{Count, FileType, NVocab, OneOf};
-use gristmill_tensor::{Container, HeaderLayout, Metadata, Unsaid, Vocabulary, keys};
+use gristmill_tensor::{Container, HeaderLayout, Metadata, TensorIndex, Unsaid, Vocabulary, keys};
 
 use crate::weights::weights;
-use crate::{Architecture, Config, ConfigKey, Hparams, Result, WeightRule};
+use crate::{Architecture, Config, ConfigKey, Description, Hparams, Result, WeightRule};
 
 /// BLOOM; see the module.
 pub(crate) struct Bloom;
@@ -96,6 +96,16 @@ impl Architecture for Bloom {
         let n_ff = config.needed_count(WIDTH)?.saturating_mul(4);
         metadata.set(keys::arch(self.name(), keys::FEED_FORWARD_LENGTH), n_ff);
         Ok(())
+    }
+
+    fn describe(
+        &self,
+        _hp: &Hparams,
+        _tensors: &TensorIndex,
+        description: &mut Description<'_>,
+    ) -> Result<()> {
+        description.model("bloom", "BloomForCausalLM");
+        description.retell(self.name(), CONFIG)
     }
 
     fn weights(&self) -> &'static [WeightRule] {

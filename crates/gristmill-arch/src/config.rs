@@ -171,14 +171,14 @@ pub(crate) fn accept_any_gelu(config: &Config<'_>, key: &str) -> Result<()> {
 /// One row of a translation table.
 #[derive(Clone, Copy, Debug)]
 pub struct ConfigKey {
-    json: &'static str,
-    gguf: &'static str,
-    kind: Kind,
+    pub(crate) json: &'static str,
+    pub(crate) gguf: &'static str,
+    pub(crate) kind: Kind,
     absent: Absent,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub(crate) enum Kind {
     Count,
     Float,
 }

@@ -24,7 +24,9 @@ use gristmill_tensor::{
 };
 
 use crate::weights::weights;
-use crate::{Architecture, Config, ConfigKey, Hparams, Result, Spelling, WeightRule, rope};
+use crate::{
+    Architecture, Config, ConfigKey, Description, Hparams, Result, Spelling, WeightRule, rope,
+};
 
 /// Falcon; see the module.
 pub(crate) struct Falcon;
@@ -142,6 +144,32 @@ impl Architecture for Falcon {
         // llama.cpp's word for fused projections with all queries first.
         metadata.set(key(keys::TENSOR_DATA_LAYOUT), "jploski");
         rope::configure(config, self.name(), metadata)
+    }
+
+    fn describe(
+        &self,
+        hp: &Hparams,
+        tensors: &TensorIndex,
+        description: &mut Description<'_>,
+    ) -> Result<()> {
+        description.model("falcon", "FalconForCausalLM");
+        description.retell(self.name(), CONFIG)?;
+        // The large models have groups of heads, or one more norm, or both.
+        let two_norms = tensors.find("blk.0.attn_norm_2.weight").is_some();
+        let grouped = two_norms || (hp.n_head_kv > 1 && hp.n_head_kv < hp.n_head);
+        description.set("new_decoder_architecture", grouped);
+        if grouped {
+            description.set("num_ln_in_parallel_attn", if two_norms { 2 } else { 1 });
+        }
+        description.set("multi_query", !grouped && hp.n_head_kv == 1);
+        description.set(N_HEAD_KV, hp.n_head_kv);
+        description.set("ffn_hidden_size", hp.n_ff);
+        description.set("parallel_attn", true);
+        for absent in ["alibi", "bias"] {
+            description.set(absent, false);
+        }
+        description.set("activation", "gelu");
+        rope::describe(hp, "rope_theta", description)
     }
 
     /// The first norm of a block is the feed-forward layer's where attention has its own.

@@ -13,11 +13,11 @@
 
 use gristmill_graph::{Gelu, Graph, Var};
 use gristmill_tensor::HeaderField::{Count, FileType, NVocab, NVocabAgain};
-use gristmill_tensor::{Container, HeaderLayout, Metadata, Unsaid, Vocabulary, keys};
+use gristmill_tensor::{Container, HeaderLayout, Metadata, TensorIndex, Unsaid, Vocabulary, keys};
 
 use crate::config::accept_any_gelu;
 use crate::weights::weights;
-use crate::{Architecture, Config, ConfigKey, Hparams, Result, WeightRule};
+use crate::{Architecture, Config, ConfigKey, Description, Hparams, Result, WeightRule};
 
 /// GPT-2; see the module.
 pub(crate) struct Gpt2;
@@ -94,6 +94,19 @@ impl Architecture for Gpt2 {
             None => config.needed_count("n_embd")?.saturating_mul(4),
         };
         metadata.set(keys::arch(self.name(), keys::FEED_FORWARD_LENGTH), n_ff);
+        Ok(())
+    }
+
+    fn describe(
+        &self,
+        hp: &Hparams,
+        _tensors: &TensorIndex,
+        description: &mut Description<'_>,
+    ) -> Result<()> {
+        description.model("gpt2", "GPT2LMHeadModel");
+        description.retell(self.name(), CONFIG)?;
+        description.set("n_inner", hp.n_ff);
+        description.set("activation_function", "gelu_new");
         Ok(())
     }
 

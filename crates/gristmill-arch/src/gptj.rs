@@ -13,10 +13,10 @@
 
 use gristmill_graph::{Gelu, Graph, RopeStyle, Var};
 use gristmill_tensor::HeaderField::{Count, FileType, NVocab, NVocabAgain};
-use gristmill_tensor::{Container, HeaderLayout, Metadata, Unsaid, Vocabulary, keys};
+use gristmill_tensor::{Container, HeaderLayout, Metadata, TensorIndex, Unsaid, Vocabulary, keys};
 
 use crate::weights::weights;
-use crate::{Architecture, Config, ConfigKey, Hparams, Result, WeightRule};
+use crate::{Architecture, Config, ConfigKey, Description, Hparams, Result, WeightRule};
 
 /// GPT-J; see the module.
 pub(crate) struct GptJ;
@@ -92,6 +92,19 @@ impl Architecture for GptJ {
             None => config.needed_count("n_embd")?.saturating_mul(4),
         };
         metadata.set(keys::arch(self.name(), keys::FEED_FORWARD_LENGTH), n_ff);
+        Ok(())
+    }
+
+    fn describe(
+        &self,
+        hp: &Hparams,
+        _tensors: &TensorIndex,
+        description: &mut Description<'_>,
+    ) -> Result<()> {
+        description.model("gptj", "GPTJForCausalLM");
+        description.retell(self.name(), CONFIG)?;
+        description.set("n_inner", hp.n_ff);
+        description.set("activation_function", "gelu_new");
         Ok(())
     }
 

@@ -16,11 +16,11 @@
 
 use gristmill_graph::{Gelu, Graph, RopeStyle, Var};
 use gristmill_tensor::HeaderField::{Count, FileType, Flag, NVocab};
-use gristmill_tensor::{Container, HeaderLayout, Metadata, Unsaid, Vocabulary, keys};
+use gristmill_tensor::{Container, HeaderLayout, Metadata, TensorIndex, Unsaid, Vocabulary, keys};
 
 use crate::config::accept_any_gelu;
 use crate::weights::weights;
-use crate::{Architecture, Config, ConfigKey, Hparams, Result, WeightRule, rope};
+use crate::{Architecture, Config, ConfigKey, Description, Hparams, Result, WeightRule, rope};
 
 /// GPT-NeoX; see the module.
 pub(crate) struct GptNeoX;
@@ -125,6 +125,23 @@ impl Architecture for GptNeoX {
         rope::configure(config, self.name(), metadata)
     }
 
+    fn describe(
+        &self,
+        hp: &Hparams,
+        _tensors: &TensorIndex,
+        description: &mut Description<'_>,
+    ) -> Result<()> {
+        description.model("gpt_neox", "GPTNeoXForCausalLM");
+        description.retell(self.name(), CONFIG)?;
+        description.set("hidden_act", "gelu");
+        description.set("use_parallel_residual", hp.parallel_residual);
+        let share = rotary_share(hp.n_rot, hp.head_dim);
+        rope::describe(hp, "rotary_emb_base", description)?;
+        description.set(ROTARY_SHARE, share);
+        description.set("rotary_pct", share);
+        Ok(())
+    }
+
     fn required(&self) -> &'static [&'static str] {
         &[keys::USE_PARALLEL_RESIDUAL]
     }
@@ -166,4 +183,13 @@ fn n_rot(config: &Config<'_>) -> Result<u32> {
     let share = f64::from(config.float(ROTARY_SHARE)?.unwrap_or(0.25));
     let head_dim = n_embd.checked_div(n_head).unwrap_or(0);
     Ok((f64::from(head_dim) * share) as u32)
+}
+
+/// The share of `n_rot` in `head_dim`, such that the product, whose fraction is dropped, is `n_rot` again, both in single
+/// precision, as it is read here, and in double precision, as it is in Transformers.
+fn rotary_share(n_rot: usize, head_dim: usize) -> f64 {
+    let share = n_rot as f64 / head_dim as f64;
+    let again = |share: f64| (head_dim as f64 * share) as usize;
+    let sound = |share: &f64| again(*share) == n_rot && again((*share as f32).into()) == n_rot;
+    Some(share).filter(sound).unwrap_or_else(|| (share as f32).next_up().into())
 }

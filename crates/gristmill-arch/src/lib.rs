@@ -28,12 +28,13 @@
 //!
 //! Reading order: `gptj`, `llama` and `mpt`, since they are what it is all for (`gpt2`, `gptneox`, `bloom` and `falcon`
 //! are variations on them); then `architecture`, `config`,
-//! `weights`, `transform`, `hparams`, `rope`, `program` and `error`.
+//! `describe`, `weights`, `transform`, `hparams`, `rope`, `program` and `error`.
 #![forbid(unsafe_code)]
 
 mod architecture;
 mod bloom;
 mod config;
+mod describe;
 mod error;
 mod falcon;
 mod gpt2;
@@ -51,6 +52,7 @@ pub use architecture::{
     ARCHITECTURES, Architecture, architecture_of, find, from_config, ggml_headers, is_ggml_tensor,
 };
 pub use config::{Config, ConfigKey};
+pub use describe::{Description, describe};
 pub use error::{Error, Result};
 pub use hparams::Hparams;
 pub use program::program;

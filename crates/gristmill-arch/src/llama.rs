@@ -22,7 +22,9 @@ use gristmill_tensor::{
 use crate::architecture::infer_n_ff;
 use crate::hparams::ROPE_FREQS;
 use crate::weights::weights;
-use crate::{Architecture, Config, ConfigKey, Hparams, Result, WeightRule, rope};
+use crate::{
+    Architecture, Config, ConfigKey, Description, Error, Hparams, Result, WeightRule, rope,
+};
 
 /// LLaMA and relatives; see the module.
 pub(crate) struct Llama;
@@ -41,6 +43,8 @@ const CONFIG: &[ConfigKey] = &[
 ];
 
 const ROPE_THETA: &str = "rope_parameters.rope_theta|rope_theta";
+const N_CTX: &str = "max_position_embeddings|max_sequence_length|max_seq_len";
+const N_FF: &str = "intermediate_size|hidden_dim";
 
 const WEIGHTS: &[WeightRule] = weights! {
     // role    house name (GGUF)            Hugging Face                                             Meta, legacy ggml
@@ -129,6 +133,41 @@ impl Architecture for Llama {
         rope::configure(config, self.name(), metadata)
     }
 
+    fn describe(
+        &self,
+        hp: &Hparams,
+        tensors: &TensorIndex,
+        description: &mut Description<'_>,
+    ) -> Result<()> {
+        let has = |part: &str| tensors.find(&format!("blk.0.{part}.bias")).is_some();
+        let attention_bias =
+            ["attn_q", "attn_k", "attn_v", "attn_output"].iter().any(|part| has(part));
+        let mlp_bias = ["ffn_gate", "ffn_up", "ffn_down"].iter().any(|part| has(part));
+        // Of the two models with these weights, only Mistral's has a window, and only LLaMA's has biases.
+        match hp.window {
+            Some(_) if attention_bias || mlp_bias => {
+                return Err(Error::Unsupported {
+                    file: description.origin().into(),
+                    key: keys::arch(self.name(), keys::SLIDING_WINDOW),
+                    found: "beside biases".into(),
+                    cure: "no model of Transformers has both; keep the file in GGUF".into(),
+                });
+            }
+            Some(_) => description.model("mistral", "MistralForCausalLM"),
+            None => {
+                description.model("llama", "LlamaForCausalLM");
+                description.set("attention_bias", attention_bias);
+                description.set("mlp_bias", mlp_bias);
+            }
+        }
+        description.retell(self.name(), CONFIG)?;
+        description.set("num_key_value_heads", hp.n_head_kv);
+        description.set(N_CTX, hp.n_ctx);
+        description.set(N_FF, hp.n_ff);
+        description.set("hidden_act", "silu");
+        rope::describe(hp, "rope_theta", description)
+    }
+
     fn extra_tensors(&self, config: &Config<'_>) -> Result<Vec<(TensorInfo, Vec<u8>)>> {
         let base = config.float(ROPE_THETA)?.unwrap_or(10_000.0);
         let factors = rope::llama3_factors(config, head_dim(config)? as usize, base)?;
@@ -208,8 +247,7 @@ fn head_dim(config: &Config<'_>) -> Result<u32> {
 
 /// Meta's files do not tell the context; what else they hold tells the generation.
 fn n_ctx(config: &Config<'_>) -> Result<u32> {
-    let told = "max_position_embeddings|max_sequence_length|max_seq_len";
-    if let Some(n_ctx) = config.count(told)? {
+    if let Some(n_ctx) = config.count(N_CTX)? {
         return Ok(n_ctx);
     }
     let theta = config.float("rope_theta")?.unwrap_or(10_000.0);
@@ -227,7 +265,7 @@ fn n_ctx(config: &Config<'_>) -> Result<u32> {
 /// Meta's files tell the width of the feed-forward layer by a formula: two thirds of four times the width, stretched,
 /// rounded up.
 fn n_ff(config: &Config<'_>) -> Result<u32> {
-    if let Some(n_ff) = config.count("intermediate_size|hidden_dim")? {
+    if let Some(n_ff) = config.count(N_FF)? {
         return Ok(n_ff);
     }
     let multiple_of = config.needed_count("intermediate_size|hidden_dim|multiple_of")?;

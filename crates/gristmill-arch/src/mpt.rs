@@ -16,11 +16,12 @@
 
 use gristmill_graph::{Gelu, Graph, Var};
 use gristmill_tensor::HeaderField::{Count, FileType, Float, NVocab, NVocabAgain};
-use gristmill_tensor::{Container, HeaderLayout, Metadata, Unsaid, Vocabulary, keys};
+use gristmill_tensor::{Container, HeaderLayout, Metadata, TensorIndex, Unsaid, Vocabulary, keys};
 use serde_json::Value;
 
+use crate::describe::decimal;
 use crate::weights::weights;
-use crate::{Architecture, Config, ConfigKey, Hparams, Result, WeightRule};
+use crate::{Architecture, Config, ConfigKey, Description, Hparams, Result, WeightRule};
 
 /// MPT; see the module.
 pub(crate) struct Mpt;
@@ -152,6 +153,52 @@ impl Architecture for Mpt {
         Ok(())
     }
 
+    fn describe(
+        &self,
+        hp: &Hparams,
+        tensors: &TensorIndex,
+        description: &mut Description<'_>,
+    ) -> Result<()> {
+        description.model("mpt", "MPTForCausalLM");
+        description.retell(self.name(), CONFIG)?;
+        match n_ff_by_ratio(hp) {
+            Some(ratio) => description.set("expansion_ratio", ratio),
+            None => {
+                description.set("ffn_config.ffn_type", "mptmlp");
+                description.set("ffn_config.ffn_hidden_size", hp.n_ff);
+            }
+        }
+        let has = |name: &str| tensors.find(name).is_some();
+        description
+            .set("no_bias", !tensors.infos().iter().any(|info| info.name.ends_with(".bias")));
+        description.set("norm_type", "low_precision_layernorm");
+        description.set("learned_pos_emb", has("position_embd.weight"));
+        description.set("logit_scale", hp.logit_scale.map(decimal));
+        // Transformers takes whole numbers only.
+        let alibi_max = hp.alibi_max.map(|max| match max.fract() {
+            0.0 => Value::from(max as u32),
+            _ => decimal(max),
+        });
+        description.set("attn_config.alibi", alibi_max.is_some());
+        if let Some(alibi_max) = alibi_max {
+            description.set("attn_config.alibi_bias_max", alibi_max);
+        }
+        // A limit of zero is none.
+        description.set("attn_config.clip_qkv", hp.clamp_kqv.map(decimal));
+        description.set("attn_config.qk_ln", has("blk.0.attn_q_norm.weight"));
+        description.set("attn_config.prefix_lm", false);
+        let attn_type = match hp.n_head_kv {
+            n_head_kv if n_head_kv == hp.n_head => "multihead_attention",
+            1 => "multiquery_attention",
+            n_head_kv => {
+                description.set("attn_config.kv_n_heads", n_head_kv);
+                "grouped_query_attention"
+            }
+        };
+        description.set("attn_config.attn_type", attn_type);
+        Ok(())
+    }
+
     fn weights(&self) -> &'static [WeightRule] {
         WEIGHTS
     }
@@ -194,6 +241,16 @@ fn n_ff(config: &Config<'_>, n_embd: u32) -> Result<u32> {
     }
     let ratio = config.float("expansion_ratio")?.unwrap_or(4.0);
     Ok((f64::from(n_embd) * f64::from(ratio)) as u32)
+}
+
+/// The ratio of the widths, if it is read as this width again.
+fn n_ff_by_ratio(hp: &Hparams) -> Option<Value> {
+    if hp.n_ff.is_multiple_of(hp.n_embd) {
+        return Some((hp.n_ff / hp.n_embd).into());
+    }
+    let ratio = (hp.n_ff as f64 / hp.n_embd as f64) as f32;
+    let again = (hp.n_embd as f64 * f64::from(ratio)) as usize;
+    (again == hp.n_ff).then(|| decimal(ratio))
 }
 
 /// The number of key and value heads, where it is not that of the query heads.

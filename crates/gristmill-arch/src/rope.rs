@@ -19,7 +19,8 @@ use std::f64::consts::PI;
 use gristmill_tensor::{Metadata, keys};
 use serde_json::Value;
 
-use crate::{Config, Result};
+use crate::describe::decimal;
+use crate::{Config, Description, Error, Hparams, Result};
 
 /// How the rotary frequencies of a model are stretched.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -163,8 +164,10 @@ pub(crate) fn configure(config: &Config<'_>, arch: &str, metadata: &mut Metadata
 
 /// The attention factor by a configuration: given, or as the ratio of two magnitudes, or YaRN's own.
 fn yarn_attention_factor(config: &Config<'_>, factor: f64) -> Result<f64> {
-    if let Some(given) = config.float(&key("attention_factor"))? {
-        return Ok(given.into());
+    let given = key("attention_factor");
+    if config.float(&given)?.is_some() {
+        // In double precision, since a ratio is made of it.
+        return Ok(config.get(&given).and_then(Value::as_f64).unwrap_or(1.0));
     }
     let magnitude = |part: &str| -> Result<Option<f64>> {
         Ok(config
@@ -201,10 +204,95 @@ pub(crate) fn llama3_factors(
         let rule = "llama3 needs a positive factor and low_freq_factor < high_freq_factor";
         return Err(config.bad("rope_scaling", found, rule));
     }
-    let divisor = |frequency: f64| {
-        let turns = n_ctx_orig * frequency / (2.0 * PI);
-        let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
-        (1.0 / ((1.0 - kept) / factor + kept)) as f32
-    };
-    Ok(Some(plain_inv_freq(n_rot, base).map(divisor).collect()))
+    let llama3 = Llama3 { factor, low, high, n_ctx_orig };
+    Ok(Some(llama3.divisors(n_rot, base).collect()))
+}
+
+/// Llama 3's scaling: pairs that turn less than `low` times over the original context are divided by `factor`, those
+/// that turn more than `high` times are kept.
+struct Llama3 {
+    factor: f64,
+    low: f64,
+    high: f64,
+    n_ctx_orig: f64,
+}
+
+impl Llama3 {
+    fn divisors(self, n_rot: usize, base: f32) -> impl Iterator<Item = f32> {
+        plain_inv_freq(n_rot, base).map(move |frequency| {
+            let turns = self.n_ctx_orig * frequency / (2.0 * PI);
+            let kept = ((turns - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
+            (1.0 / ((1.0 - kept) / self.factor + kept)) as f32
+        })
+    }
+}
+
+/// Writes the scaling for both versions of Transformers, the base of the frequencies being there already. Version 4 has
+/// the base at the top, under `base_key`, and the scaling apart.
+///
+/// # Errors
+/// [`Error::Unsupported`] when a file has divisors that are not those of Llama 3.
+pub(crate) fn describe(
+    hp: &Hparams,
+    base_key: &str,
+    description: &mut Description<'_>,
+) -> Result<()> {
+    let mut scaling: Vec<(&str, Value)> = Vec::new();
+    match (&hp.rope_scaling, &hp.rope_factors) {
+        (RopeScaling::None, None) => {}
+        // Files that have both are refused when the configuration is read back.
+        (_, Some(factors)) => {
+            scaling.push(("rope_type", "llama3".into()));
+            scaling.extend(llama3_numbers(hp, factors, description.origin())?);
+        }
+        (&RopeScaling::Linear { factor }, None) => {
+            scaling.push(("rope_type", "linear".into()));
+            scaling.push(("factor", decimal(factor)));
+        }
+        (&RopeScaling::Yarn { factor, attn_factor, n_ctx_orig, beta_fast, beta_slow }, None) => {
+            scaling.push(("rope_type", "yarn".into()));
+            scaling.push(("factor", decimal(factor)));
+            scaling.push(("beta_fast", decimal(beta_fast)));
+            scaling.push(("beta_slow", decimal(beta_slow)));
+            if attn_factor != 1.0 {
+                let given = f64::from(attn_factor) * yarn_magnitude(factor.into(), 1.0);
+                scaling.push(("attention_factor", given.into()));
+            }
+            scaling.push(("original_max_position_embeddings", n_ctx_orig.into()));
+        }
+    }
+    description.set(base_key, decimal(hp.rope_base));
+    description.set("rope_parameters.rope_theta", decimal(hp.rope_base));
+    if scaling.is_empty() {
+        description.set("rope_parameters.rope_type", "default");
+    }
+    description.set("rope_scaling", Value::Null);
+    for (part, value) in scaling {
+        description.set(&format!("rope_parameters.{part}"), value.clone());
+        description.set(&format!("rope_scaling.{part}"), value);
+    }
+    Ok(())
+}
+
+/// The numbers that give these divisors. The largest divisor is the factor; the others cannot be computed from the
+/// divisors, but all published models have the same.
+fn llama3_numbers(hp: &Hparams, factors: &[f32], file: &str) -> Result<[(&'static str, Value); 4]> {
+    let factor = factors.iter().copied().fold(1.0, f32::max);
+    let llama3 = Llama3 { factor: factor.into(), low: 1.0, high: 4.0, n_ctx_orig: 8192.0 };
+    // Other converters compute in single precision.
+    let near = |(a, &b): (f32, &f32)| (a - b).abs() <= 1e-5 * b;
+    if !llama3.divisors(hp.n_rot, hp.rope_base).zip(factors).all(near) {
+        return Err(Error::Unsupported {
+            file: file.into(),
+            key: crate::hparams::ROPE_FREQS.into(),
+            found: "not what Llama 3's scaling gives for a context of 8192 tokens".into(),
+            cure: "Transformers takes no divisors; keep the file in GGUF".into(),
+        });
+    }
+    Ok([
+        ("factor", decimal(factor)),
+        ("low_freq_factor", 1.0.into()),
+        ("high_freq_factor", 4.0.into()),
+        ("original_max_position_embeddings", 8192.into()),
+    ])
 }
