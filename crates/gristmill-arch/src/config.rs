@@ -71,6 +71,15 @@ impl<'a> Config<'a> {
         })
     }
 
+    /// A number in double precision, for products of which the fraction is dropped.
+    ///
+    /// # Errors
+    /// As [`float`](Self::float).
+    pub fn double(&self, spellings: &str) -> Result<Option<f64>> {
+        self.float(spellings)?;
+        Ok(self.get(spellings).and_then(Value::as_f64))
+    }
+
     /// A truth value.
     ///
     /// # Errors

@@ -180,16 +180,16 @@ impl Architecture for GptNeoX {
 fn n_rot(config: &Config<'_>) -> Result<u32> {
     let n_embd = config.needed_count("hidden_size")?;
     let n_head = config.needed_count("num_attention_heads")?;
-    let share = f64::from(config.float(ROTARY_SHARE)?.unwrap_or(0.25));
+    let share = config.double(ROTARY_SHARE)?.unwrap_or(0.25);
     let head_dim = n_embd.checked_div(n_head).unwrap_or(0);
     Ok((f64::from(head_dim) * share) as u32)
 }
 
-/// The share of `n_rot` in `head_dim`, such that the product, whose fraction is dropped, is `n_rot` again, both in single
-/// precision, as it is read here, and in double precision, as it is in Transformers.
+/// The share of `n_rot` in `head_dim`, such that their product, of which the fraction is dropped, is `n_rot` again.
 fn rotary_share(n_rot: usize, head_dim: usize) -> f64 {
     let share = n_rot as f64 / head_dim as f64;
-    let again = |share: f64| (head_dim as f64 * share) as usize;
-    let sound = |share: &f64| again(*share) == n_rot && again((*share as f32).into()) == n_rot;
-    Some(share).filter(sound).unwrap_or_else(|| (share as f32).next_up().into())
+    match (head_dim as f64 * share) as usize == n_rot {
+        true => share,
+        false => share.next_up(),
+    }
 }

@@ -161,7 +161,7 @@ impl Architecture for Mpt {
     ) -> Result<()> {
         description.model("mpt", "MPTForCausalLM");
         description.retell(self.name(), CONFIG)?;
-        match n_ff_by_ratio(hp) {
+        match expansion_ratio(hp) {
             Some(ratio) => description.set("expansion_ratio", ratio),
             None => {
                 description.set("ffn_config.ffn_type", "mptmlp");
@@ -239,18 +239,17 @@ fn n_ff(config: &Config<'_>, n_embd: u32) -> Result<u32> {
     if let Some(n_ff) = config.count("ffn_config.ffn_hidden_size")? {
         return Ok(n_ff);
     }
-    let ratio = config.float("expansion_ratio")?.unwrap_or(4.0);
-    Ok((f64::from(n_embd) * f64::from(ratio)) as u32)
+    let ratio = config.double("expansion_ratio")?.unwrap_or(4.0);
+    Ok((f64::from(n_embd) * ratio) as u32)
 }
 
-/// The ratio of the widths, if it is read as this width again.
-fn n_ff_by_ratio(hp: &Hparams) -> Option<Value> {
+/// The ratio of the two widths, if their product, of which the fraction is dropped, is the width again.
+fn expansion_ratio(hp: &Hparams) -> Option<Value> {
     if hp.n_ff.is_multiple_of(hp.n_embd) {
         return Some((hp.n_ff / hp.n_embd).into());
     }
-    let ratio = (hp.n_ff as f64 / hp.n_embd as f64) as f32;
-    let again = (hp.n_embd as f64 * f64::from(ratio)) as usize;
-    (again == hp.n_ff).then(|| decimal(ratio))
+    let ratio = hp.n_ff as f64 / hp.n_embd as f64;
+    ((hp.n_embd as f64 * ratio) as usize == hp.n_ff).then(|| ratio.into())
 }
 
 /// The number of key and value heads, where it is not that of the query heads.

@@ -164,10 +164,8 @@ pub(crate) fn configure(config: &Config<'_>, arch: &str, metadata: &mut Metadata
 
 /// The attention factor by a configuration: given, or as the ratio of two magnitudes, or YaRN's own.
 fn yarn_attention_factor(config: &Config<'_>, factor: f64) -> Result<f64> {
-    let given = key("attention_factor");
-    if config.float(&given)?.is_some() {
-        // In double precision, since a ratio is made of it.
-        return Ok(config.get(&given).and_then(Value::as_f64).unwrap_or(1.0));
+    if let Some(given) = config.double(&key("attention_factor"))? {
+        return Ok(given);
     }
     let magnitude = |part: &str| -> Result<Option<f64>> {
         Ok(config
