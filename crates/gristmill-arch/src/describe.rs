@@ -159,8 +159,8 @@ mod tests {
 
     #[test]
     fn decimals_are_the_ones_that_people_write() {
-        assert_eq!(decimal(1e-5).to_string(), "1e-5");
-        assert_eq!(decimal(0.1).to_string(), "0.1");
-        assert_eq!(decimal(500_000.0).to_string(), "500000.0");
+        assert_eq!(decimal(1e-5), json!(1e-5));
+        assert_eq!(decimal(0.1), json!(0.1));
+        assert_eq!(decimal(500_000.0), json!(500_000.0));
     }
 }

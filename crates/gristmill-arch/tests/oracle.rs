@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::canonical;
 use gristmill_arch::{
-    ARCHITECTURES, Config, Dialect, from_config, is_ignored, match_weight, program,
+    ARCHITECTURES, Config, Dialect, describe, from_config, is_ignored, match_weight, program,
 };
 use gristmill_tensor::{DType, Metadata, Shape, TensorInfo};
 use gristmill_testkit::oracle;
@@ -115,4 +115,27 @@ fn every_name_in_an_index_is_known() {
         }
     }
     assert!(names > 0, "no index under {}", folder.display());
+}
+
+#[test]
+fn every_description_gives_the_numbers_again() {
+    let Some(folder) = oracle("every description gives the numbers again") else { return };
+    let mut described = 0;
+    for variant in files(&folder.join("models")).iter().flat_map(|model| files(model)) {
+        let weights = variant.join("model.safetensors");
+        if !weights.exists() || !variant.join("config.json").exists() {
+            continue;
+        }
+        let config = json(&variant.join("config.json"));
+        let model = canonical(&config, tensors(&weights)).unwrap();
+        let description = Value::Object(describe(&model, DType::F32).unwrap());
+        let mut metadata = Metadata::new("description");
+        let arch = from_config(&description, "description").unwrap();
+        arch.configure(&Config::new(&description, "description"), &mut metadata).unwrap();
+        for (key, value) in model.metadata.iter() {
+            assert_eq!(metadata.get(key), Some(value), "{}: {key}", variant.display());
+        }
+        described += 1;
+    }
+    assert!(described > 0, "no safetensors under {}", folder.display());
 }
