@@ -71,6 +71,7 @@ const GGML: &[HeaderLayout] = &[HeaderLayout {
     ],
     vocabulary: Vocabulary::Bytes,
     aligned: true,
+    uncounted: 0,
     unsaid: &[
         (keys::CONTEXT_LENGTH, Unsaid::Count(2048)),
         (keys::LAYER_NORM_EPS, Unsaid::Float(1e-5)),

@@ -77,6 +77,7 @@ const GGML: &[HeaderLayout] = &[
         ],
         vocabulary: Vocabulary::Bytes,
         aligned: true,
+        uncounted: 0,
         unsaid: UNSAID,
     },
     HeaderLayout {
@@ -86,6 +87,7 @@ const GGML: &[HeaderLayout] = &[
         fields: WITH_KIND,
         vocabulary: Vocabulary::Bytes,
         aligned: false,
+        uncounted: 0,
         unsaid: UNSAID,
     },
     HeaderLayout {
@@ -95,6 +97,7 @@ const GGML: &[HeaderLayout] = &[
         fields: WITH_KIND,
         vocabulary: Vocabulary::Bytes,
         aligned: true,
+        uncounted: 0,
         unsaid: UNSAID,
     },
 ];

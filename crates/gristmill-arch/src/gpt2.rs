@@ -67,6 +67,7 @@ const GGML: &[HeaderLayout] = &[HeaderLayout {
     ],
     vocabulary: Vocabulary::Bytes,
     aligned: true,
+    uncounted: 0,
     unsaid: &[(keys::LAYER_NORM_EPS, Unsaid::Float(1e-5))],
 }];
 

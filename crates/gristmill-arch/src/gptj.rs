@@ -66,6 +66,7 @@ const GGML: &[HeaderLayout] = &[HeaderLayout {
     ],
     vocabulary: Vocabulary::Bytes,
     aligned: true,
+    uncounted: 0,
     unsaid: &[(keys::LAYER_NORM_EPS, Unsaid::Float(1e-5))],
 }];
 

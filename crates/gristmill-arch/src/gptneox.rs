@@ -77,6 +77,7 @@ const GGML: &[HeaderLayout] = &[
         ],
         vocabulary: Vocabulary::Bytes,
         aligned: true,
+        uncounted: 0,
         unsaid: &[(keys::LAYER_NORM_EPS, Unsaid::Float(1e-5))],
     },
     HeaderLayout {
@@ -94,6 +95,7 @@ const GGML: &[HeaderLayout] = &[
         ],
         vocabulary: Vocabulary::Bytes,
         aligned: true,
+        uncounted: 0,
         unsaid: &[
             (keys::LAYER_NORM_EPS, Unsaid::Float(1e-5)),
             (keys::USE_PARALLEL_RESIDUAL, Unsaid::Flag(true)),

@@ -86,6 +86,7 @@ const GGML: &[HeaderLayout] = &[HeaderLayout {
     ],
     vocabulary: Vocabulary::SentencePiece,
     aligned: true,
+    uncounted: 0,
     // Runtimes were told these on their command lines, or took the values of LLaMA 1.
     unsaid: &[
         (keys::CONTEXT_LENGTH, Unsaid::Count(2048)),

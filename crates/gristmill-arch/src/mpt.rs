@@ -80,6 +80,8 @@ const GGML: &[HeaderLayout] = &[
         ],
         vocabulary: Vocabulary::Latin1,
         aligned: true,
+        // ggml's quantizer for MPT is of 17 May 2023 and first forgot to count.
+        uncounted: 1,
         unsaid: UNSAID,
     },
     HeaderLayout {
@@ -99,6 +101,7 @@ const GGML: &[HeaderLayout] = &[
         ],
         vocabulary: Vocabulary::Marked,
         aligned: true,
+        uncounted: 0,
         unsaid: UNSAID,
     },
 ];

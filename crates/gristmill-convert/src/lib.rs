@@ -48,6 +48,7 @@ mod report;
 mod respelled;
 mod slab;
 mod translate;
+mod vocabulary;
 
 pub use canonical::{Canonical, Description};
 pub use error::{Error, Result};

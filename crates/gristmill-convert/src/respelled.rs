@@ -10,7 +10,7 @@ use gristmill_arch::{Dialect, Direction, Heads, Role, Transform};
 use gristmill_tensor::{Bytes, Checkpoint, Metadata, TensorIndex, TensorInfo, keys};
 
 use crate::translate::{EMBEDDING, OUTPUT};
-use crate::{Error, Result, gather};
+use crate::{Error, Result, gather, vocabulary};
 
 /// A model under the names and in the order of rows of a dialect.
 pub struct Respelled {
@@ -63,9 +63,12 @@ impl Respelled {
             add(house.expect(EMBEDDING)?, OUTPUT)?;
         }
         // Headers of legacy files say it, and GGUF need not.
-        let n_vocab = house.expect(EMBEDDING)?.shape.rows() as u32;
+        let n_vocab = house.expect(EMBEDDING)?.shape.rows();
         let mut metadata = house.metadata().clone();
-        metadata.set(keys::arch(arch.name(), keys::VOCAB_SIZE), n_vocab);
+        metadata.set(keys::arch(arch.name(), keys::VOCAB_SIZE), n_vocab as u32);
+        if dialect == Dialect::Ggml {
+            vocabulary::make_legacy(n_vocab, &mut metadata)?;
+        }
         let (infos, origins) = tensors.into_iter().unzip();
         let index = TensorIndex::new(infos).expect("no two weights are spelled alike");
         Ok(Respelled { house, metadata, index, origins, heads })

@@ -91,7 +91,9 @@ fn read_as(
             );
             return Err(cursor.malformed(what));
         }
-        told => told.unwrap_or(header.quant_version),
+        Some(told) => told,
+        None if header.quant_version == 0 => layout.uncounted,
+        None => header.quant_version,
     };
     let knows = |name: &str| (known.is_tensor)(layout.architecture, name);
     let vocab = vocab::read(

@@ -20,6 +20,9 @@ pub struct HeaderLayout {
     /// Whether scores and alignment are as the container has them. One family of files says GGJT but has scores
     /// without alignment.
     pub aligned: bool,
+    /// The version of the block layouts in quantized files whose container and file type state none: that of the time
+    /// when the first were written.
+    pub uncounted: u32,
     /// What every such model has although no number says so: a key's suffix and its value.
     pub unsaid: &'static [(&'static str, Unsaid)],
 }

@@ -87,7 +87,6 @@
 #![forbid(unsafe_code)]
 
 mod error;
-mod folder;
 mod formats;
 mod generate;
 mod index;

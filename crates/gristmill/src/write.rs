@@ -8,7 +8,6 @@ use gristmill_arch::Dialect;
 use gristmill_convert::{ConvertOptions, Event, OutType, Report, Respelled};
 use gristmill_tensor::DType;
 
-use crate::folder::write_folder;
 use crate::formats::GGML;
 use crate::{Opened, Result, Target};
 
@@ -57,7 +56,10 @@ impl Opened {
             }
             None if target.is_folder() => {
                 let source = respelled(Dialect::HuggingFace)?;
-                write_folder(self, &source, target, output, options, progress)?
+                {
+                    let _ = source;
+                    todo!()
+                }
             }
             None => gristmill_convert::convert(
                 &**self.checkpoint(),
