@@ -79,9 +79,10 @@ pub(crate) struct Convert {
 /// For legacy ggml files as output.
 #[derive(Args)]
 pub(crate) struct Legacy {
-    /// The version of the block layouts: 2 is today's, 1 that of 12 to 19 May 2023, 0 the one before
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=2))]
-    pub(crate) quant_version: u32,
+    /// The version of the block layouts: 2 is today's, 1 that of 12 to 19 May 2023, 0 the one before, which GPT4All
+    /// reads [default: 0 for ggmf and ggmm, else 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=2))]
+    pub(crate) quant_version: Option<u32>,
 }
 
 /// What a model does not say about itself.

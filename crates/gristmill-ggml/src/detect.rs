@@ -17,6 +17,8 @@ pub(crate) struct Reading {
     pub(crate) layout: &'static HeaderLayout,
     pub(crate) metadata: Metadata,
     pub(crate) tensors: Vec<(TensorInfo, u64)>,
+    /// Whether there are as many tokens as the header says.
+    complete: bool,
 }
 
 /// Reads `source`, whose magic is `magic`, in the one way that makes sense.
@@ -46,6 +48,10 @@ pub(crate) fn read(
             Err(error @ (Error::Io { .. } | Error::Limit { .. })) => return Err(error),
             Err(error) => failures.push((layout, error)),
         }
+    }
+    // Lengths read from the wrong place may fall into step again behind some tokens; then tokens are missing.
+    if readings.iter().any(|reading| reading.complete) {
+        readings.retain(|reading| reading.complete);
     }
     if readings.len() > 1 && alike(&readings) {
         readings.truncate(1);
@@ -103,6 +109,7 @@ fn read_as(
         magic.has_scores(),
         |cursor| record::begins(cursor, &knows),
     )?;
+    let complete = vocab.texts.len() == header.n_vocab as usize;
     if magic.container == gristmill_tensor::Container::Ggcc {
         read_merges(&mut cursor, &mut metadata)?;
     }
@@ -115,7 +122,7 @@ fn read_as(
     if tensors.iter().any(|(info, _)| info.dtype.is_quantized()) {
         metadata.set(keys::QUANTIZATION_VERSION, quant_version);
     }
-    Ok(Reading { magic, layout, metadata, tensors })
+    Ok(Reading { magic, layout, metadata, tensors, complete })
 }
 
 /// ggllm.cpp's files have the merges of the tokenizer behind the tokens: a count, then pairs of texts.

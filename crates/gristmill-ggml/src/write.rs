@@ -70,6 +70,14 @@ impl Front {
         let arch = metadata.get_str(keys::ARCHITECTURE).map_err(|error| error.to_string())?;
         let arch = arch.ok_or("the architecture is not known")?;
         let magic = Magic::of(container, quant_version);
+        let quantized = header.tensors.iter().any(|info| info.dtype.is_quantized());
+        if let Some(only) = magic.quant_version().filter(|&only| quantized && only != quant_version)
+        {
+            return Err(format!(
+                "a {} file has version {only} of the block layouts; give --quant-version {only}",
+                magic.title()
+            ));
+        }
         let is_its = |layout: &&&HeaderLayout| {
             layout.architecture == arch && layout.containers.contains(&container)
         };
@@ -83,7 +91,7 @@ impl Front {
         let mut front =
             Front { bytes: magic.bytes(), aligned: magic.is_aligned() && layout.aligned };
         for &field in layout.fields {
-            front.field(field, layout, header, quant_version)?;
+            front.field(field, layout, header, magic, quant_version)?;
         }
         front.vocabulary(layout, metadata, magic.has_scores())?;
         Ok(front)
@@ -98,6 +106,7 @@ impl Front {
         field: HeaderField,
         layout: &HeaderLayout,
         header: &ModelHeader<'_>,
+        magic: Magic,
         quant_version: u32,
     ) -> std::result::Result<(), String> {
         let metadata = header.metadata;
@@ -132,10 +141,13 @@ impl Front {
             HeaderField::OneOf(accepted) => self.word(accepted.first().copied().unwrap_or(0)),
             HeaderField::FileType => {
                 let quantized = header.tensors.iter().any(|info| info.dtype.is_quantized());
-                // llama.cpp numbers the version of its container instead.
-                let counted = quantized
-                    && layout.vocabulary != Vocabulary::SentencePiece
-                    && layout.vocabulary != Vocabulary::Marked;
+                // llama.cpp and GPT4All number the version of their containers instead, or have one only.
+                let llama = layout.vocabulary == Vocabulary::SentencePiece;
+                let counted = match magic.container {
+                    Container::Ggml => quantized,
+                    Container::Ggjt => quantized && !llama,
+                    _ => false,
+                };
                 let factor = if counted { QUANT_VERSION_FACTOR * quant_version } else { 0 };
                 self.word(factor + file_type(header, layout.vocabulary));
             }

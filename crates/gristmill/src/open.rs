@@ -62,13 +62,15 @@ pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Opened
     let layout = Layout::find(path, &options.limits)?;
     let Companions { config, tokenizer } = Companions::find(path, &layout, options)?;
     let raw = open_weights(&layout, options)?;
-    let tokenizer = match tokenizer {
-        // Legacy files have a vocabulary as GGUF files have, but not in the form that models are written with.
-        None if config.is_none() && is_bare(&*raw) => {
-            Some(Arc::new(Tokenizer::from_metadata(raw.metadata())?))
-        }
-        tokenizer => tokenizer,
+    // Legacy files have a vocabulary as GGUF files have, but not in the form that models are written with.
+    let bare = match config.is_none() && is_bare(&*raw) {
+        true => Some(Arc::new(Tokenizer::from_metadata(raw.metadata())?)),
+        false => None,
     };
+    if let (Some(given), Some(bare)) = (&tokenizer, &bare) {
+        given.check_matches(bare)?;
+    }
+    let tokenizer = tokenizer.or(bare);
     let (name, about) = (&*layout.name, tokenizer.as_deref());
     let canonical = match &config {
         Some(config) => {

@@ -58,6 +58,14 @@ impl Target {
         matches!(self, Target::Safetensors | Target::Pytorch)
     }
 
+    /// The version of the block layouts to write where nobody says: the only one that the container has, or today's.
+    pub const fn quant_version(self) -> u32 {
+        match self {
+            Target::Ggmf | Target::Ggmm => 0,
+            _ => 2,
+        }
+    }
+
     /// The container of a legacy file.
     pub(crate) const fn container(self) -> Option<Container> {
         match self {

@@ -13,9 +13,10 @@ use crate::progress::Progress;
 
 /// Converts.
 pub(crate) fn run(args: Convert) -> Result {
-    let options = options(&args.legacy, &args.work, args.allow_requantize);
+    let target = target(&args.to);
+    let options = options(target, &args.legacy, &args.work, args.allow_requantize);
     let outtype = args.outtype.as_deref();
-    write(&args.source, &args.source_args, &args.output, &args.to, outtype, options, &args.work)
+    write(&args.source, &args.source_args, &args.output, target, outtype, options, &args.work)
 }
 
 /// Converts, telling how it goes.
@@ -23,12 +24,11 @@ pub(crate) fn write(
     source: &Path,
     source_args: &SourceArgs,
     output: &Path,
-    target: &str,
+    target: Target,
     outtype: Option<&str>,
     mut options: ConvertOptions,
     work: &Work,
 ) -> Result {
-    let target = Target::from_name(target).expect("clap accepts only the names of targets");
     if options.quant_version != 2 && matches!(target, Target::Gguf) {
         return Err(
             "GGUF has only version 2 of the block layouts; give --to ggml or --to ggjt".into()
@@ -46,10 +46,20 @@ pub(crate) fn write(
     Ok(())
 }
 
+/// The target that the command line names.
+pub(crate) fn target(name: &str) -> Target {
+    Target::from_name(name).expect("clap accepts only the names of targets")
+}
+
 /// What the words of the command line mean to the library.
-pub(crate) fn options(legacy: &Legacy, work: &Work, allow_requantize: bool) -> ConvertOptions {
+pub(crate) fn options(
+    target: Target,
+    legacy: &Legacy,
+    work: &Work,
+    allow_requantize: bool,
+) -> ConvertOptions {
     ConvertOptions {
-        quant_version: legacy.quant_version,
+        quant_version: legacy.quant_version.unwrap_or(target.quant_version()),
         memory: work.memory,
         threads: work.threads.unwrap_or(0),
         allow_requantize,
