@@ -52,6 +52,15 @@ impl FileSink {
         file.write_at(0, header)?;
         Ok(FileSink { file, slots })
     }
+
+    /// Writes bytes that belong to no tensor, at `offset` from the start of the file: what is known only when the
+    /// tensors have been written, such as their checksums. The file grows if they reach past its end.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_between(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.file.write_at(offset, bytes)
+    }
 }
 
 impl TensorSink for FileSink {

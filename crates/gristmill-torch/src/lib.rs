@@ -1,5 +1,5 @@
 //! Reads PyTorch's `.bin`, `.pt` and `.pth` checkpoints, the zip container and the older stream, without executing
-//! anything that is in them.
+//! anything that is in them; writes the zip container.
 //!
 //! A checkpoint is a pickle, that is a program, plus the raw storages its tensors are views of. Loading it with
 //! Python runs the program. Here the program is rewritten to plain data first; a name that no checkpoint needs
@@ -25,9 +25,16 @@
 //! # Ok::<(), gristmill_tensor::Error>(())
 //! ```
 //!
+//! What is written is the same with the arrows turned around, and simpler: each tensor has a storage of its own.
+//!
+//! ```text
+//! header ─write::pickle─▶ data.pkl ─write::zip─▶ places of all members ─▶ slabs, then their checksums ─▶ file
+//! ```
+//!
 //! Reading order: `opcode` (the alphabet of pickles), `names` (what may be named), `defuse` and `emit` (the rewriting
 //! and why it is safe), `plain` (the result), `storage` and `rebuild` (tensors), `strided` (reading them), then the containers
-//! `directory`, `archive` and `legacy`, `checkpoint` (all together) and [`audit()`].
+//! `directory`, `archive` and `legacy`, `checkpoint` (all together) and [`audit()`]; for writing, `write::pickle`,
+//! `write::zip` and `write`.
 #![forbid(unsafe_code)]
 
 mod archive;
@@ -43,11 +50,14 @@ mod plain;
 mod rebuild;
 mod storage;
 mod strided;
+mod write;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use gristmill_tensor::{ByteSource, Checkpoint, Error, Format, OpenContext, Result};
+use gristmill_tensor::{
+    AtomicFile, ByteSource, Checkpoint, Error, Format, ModelHeader, OpenContext, Result, TensorSink,
+};
 
 pub use audit::{audit, is_permitted};
 
@@ -61,11 +71,12 @@ const SUFFIXES: &[&str] = &["bin", "pt", "pth", "ckpt", "tar"];
 const TAR_MAGIC: &[u8] = b"ustar";
 const TAR_MAGIC_AT: usize = 257;
 
-/// PyTorch checkpoints; read only.
+/// PyTorch checkpoints: both containers are read, the zip is written.
 ///
 /// Tensors are listed in the order of the pickle under the names they have there; dictionaries within dictionaries
 /// are joined by dots, and what a training program saved next to the weights is passed over. Storages are read as
-/// needed, so a file of any size can be converted in little memory.
+/// needed, so a file of any size can be converted in little memory. A file that is written holds plain numbers only,
+/// each tensor in a storage of its own, and no metadata; `torch.load(weights_only=True)` reads it.
 #[derive(Clone, Copy, Debug)]
 pub struct Torch;
 
@@ -106,6 +117,10 @@ impl Format for Torch {
                         or the download failed";
             Err(Error::malformed(source.name(), FORMAT, 0, what))
         }
+    }
+
+    fn create(&self, file: AtomicFile, header: &ModelHeader<'_>) -> Result<Box<dyn TensorSink>> {
+        Ok(Box::new(write::create(file, header)?))
     }
 }
 

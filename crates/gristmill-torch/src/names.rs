@@ -109,6 +109,11 @@ pub(crate) fn storage_dtype(global: &str) -> Option<Option<DType>> {
     look_up(STORAGES, global)
 }
 
+/// The storage class, without its module, whose elements are of type `dtype`.
+pub(crate) fn storage_class(dtype: DType) -> Option<&'static str> {
+    STORAGES.iter().find(|(_, elements)| *elements == Some(dtype)).map(|&(class, _)| class)
+}
+
 /// Bytes of an element of the storage class `global`; `None` if it is not one.
 pub(crate) fn storage_width(global: &str) -> Option<u64> {
     match (global, storage_dtype(global)) {
