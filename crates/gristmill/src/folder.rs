@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gristmill_convert::{ConvertOptions, Note, Plan, Report, Respelled};
-use gristmill_tensor::{Checkpoint, Error as FileError, Format, ModelHeader};
+use gristmill_tensor::{DType, Error as FileError, Format, ModelHeader};
 use serde_json::Value;
 
 use crate::write::Progress;
@@ -71,15 +71,8 @@ fn weights_of(target: Target) -> Result<(&'static dyn Format, &'static str)> {
 
 /// The text of config.json.
 fn config(opened: &Opened, options: &ConvertOptions) -> Result<Vec<u8>> {
-    let checkpoint = opened.checkpoint();
-    let arch = gristmill_arch::architecture_of(checkpoint.metadata())?;
-    let mut config = arch.config(checkpoint.metadata(), checkpoint.index())?;
-    let dtype = match options.outtype.name() {
-        "F32" => "float32",
-        "BF16" => "bfloat16",
-        _ => "float16",
-    };
-    config.insert("torch_dtype".into(), dtype.into());
+    let dtype = options.outtype.dtype().unwrap_or(DType::F32);
+    let config = gristmill_arch::describe(&**opened.checkpoint(), dtype)?;
     let mut text = format!("{:#}", Value::Object(config)).into_bytes();
     text.push(b'\n');
     Ok(text)

@@ -219,3 +219,34 @@ fn every_file_runs_as_in_the_program_it_was_made_for() {
     }
     assert!(n_logits > 90 && n_greedy > 90, "{n_logits} logits and {n_greedy} texts were compared");
 }
+
+/// The tools of their day quantized these files from F16 files that are here too; from the same numbers come the same
+/// bytes.
+#[test]
+fn blocks_are_made_as_the_tools_of_their_day_made_them() {
+    let Some(oracle) = oracle("legacy blocks are made again") else { return };
+    let mut n_tensors = 0;
+    for (model, path) in files(&oracle) {
+        let file = name(&path);
+        let by_ggml = ["ggml-q0-", "ggml-q1-", "ggml-q2-", "ggml-q43-"];
+        // In April 2023 the scales of Q4_0 and Q4_2 followed another rule.
+        let by_older_rule = file.contains("q43-q4_0") || file.contains("q43-q4_2");
+        if by_older_rule || !by_ggml.iter().any(|mark| file.contains(mark)) {
+            continue;
+        }
+        let originals = ["ggml", "llmrs"].map(|tool| format!("{model}.{tool}-f16.bin"));
+        let mut originals = originals.into_iter().map(|name| path.with_file_name(name));
+        let original = originals.find(|path| path.exists()).unwrap();
+        let [quantized, original] = [&path, &original]
+            .map(|path| gristmill::open_raw(path, &OpenOptions::default()).unwrap());
+        for info in quantized.tensors().iter().filter(|info| info.dtype.is_quantized()) {
+            let codec = gristmill::quant::codec(info.dtype).unwrap();
+            let mut blocks = vec![0; info.n_bytes() as usize];
+            codec.quantize.unwrap()(&values(&*original, &info.name), &mut blocks);
+            let theirs = quantized.tensor(&info.name).unwrap().bytes;
+            assert!(*theirs == blocks, "{file}: {}", info.name);
+            n_tensors += 1;
+        }
+    }
+    assert!(n_tensors > 300, "{n_tensors}");
+}

@@ -22,6 +22,11 @@ pub(crate) trait Family: 'static {
     fn value(code: u8, d: f32, m: f32) -> f32;
     /// Scale and codes of a block; the scale is not rounded yet.
     fn encode(values: &[f32; 32]) -> Parts;
+    /// The same by the rule of version 0, which rounded codes where later ones add one half and truncate. The two
+    /// differ on ties and next to them.
+    fn encode_v0(values: &[f32; 32]) -> Parts {
+        Self::encode(values)
+    }
 }
 
 /// `(code - 8) · d`.
@@ -49,6 +54,13 @@ impl Family for Q4_0 {
         let codes = truncate(values, |x| x * id + 8.5).map(|code| code.min(15));
         Parts { d, m: 0.0, codes }
     }
+
+    fn encode_v0(values: &[f32; 32]) -> Parts {
+        let (d, id) = signed_scale(values, -8.0);
+        let rounded = truncate(values, |x| half_away(x * id));
+        let codes = rounded.map(|code| code.wrapping_add(8).min(15));
+        Parts { d, m: 0.0, codes }
+    }
 }
 
 impl Family for Q4_1 {
@@ -63,6 +75,12 @@ impl Family for Q4_1 {
     fn encode(values: &[f32; 32]) -> Parts {
         let (d, m, id) = affine_scale(values, 15.0);
         let codes = truncate(values, |x| (x - m) * id + 0.5).map(|code| code.min(15));
+        Parts { d, m, codes }
+    }
+
+    fn encode_v0(values: &[f32; 32]) -> Parts {
+        let (d, m, id) = affine_scale(values, 15.0);
+        let codes = truncate(values, |x| half_away((x - m) * id)).map(|code| code.min(15));
         Parts { d, m, codes }
     }
 }

@@ -69,7 +69,12 @@ impl<L: Layout> Quantize for L {
     fn quantize(values: &[f32], blocks: &mut [u8]) {
         let blocks = blocks.chunks_exact_mut(L::TYPE.block_bytes());
         for (values, block) in values.as_chunks::<32>().0.iter().zip(blocks) {
-            put::<L>(&L::Family::encode(values), block);
+            // Only version 0 let neighbors share a byte.
+            let parts = match L::NEIGHBORS {
+                true => L::Family::encode_v0(values),
+                false => L::Family::encode(values),
+            };
+            put::<L>(&parts, block);
         }
     }
 }

@@ -33,14 +33,15 @@ impl BlockFormat for Q4_2 {
 }
 
 impl Quantize for Q4_2 {
-    /// The element of largest magnitude gets code 0, as in Q4_0.
+    /// The element of largest magnitude gets code 0, as in Q4_0: the rule of May 2023. The tools of April searched for
+    /// the scale of least error.
     fn quantize(values: &[f32], blocks: &mut [u8]) {
         encode_blocks(values, blocks, |values: &[f32; 16], block: &mut [u8; 10]| {
             let largest = values.iter().fold(0.0f32, |m, &x| if x.abs() > m.abs() { x } else { m });
             let d = largest / -8.0;
             let id = if d == 0.0 { 0.0 } else { 1.0 / d };
             write_f16(block, 0, d);
-            pack(values.map(|x| ((x * id).round() + 8.0).min(15.0) as u8), &mut block[2..]);
+            pack(values.map(|x| (x * id + 8.5).min(15.0) as u8), &mut block[2..]);
         });
     }
 }
@@ -65,7 +66,7 @@ impl Quantize for Q4_3 {
             let id = if d == 0.0 { 0.0 } else { 1.0 / d };
             write_f16(block, 0, d);
             write_f16(block, 2, min);
-            pack(values.map(|x| ((x - min) * id).round().min(15.0) as u8), &mut block[4..]);
+            pack(values.map(|x| ((x - min) * id + 0.5).min(15.0) as u8), &mut block[4..]);
         });
     }
 }
