@@ -47,6 +47,13 @@ pub fn read_index(json: &[u8], name: &str) -> Result<Index> {
     Ok(Index { files, weight_map, name: name.into() })
 }
 
+/// The text of an index, as Hugging Face writes it: `total_size` is the bytes of all tensors.
+pub(crate) fn write_index(total_size: u64, weight_map: &BTreeMap<&str, &str>) -> Vec<u8> {
+    let index =
+        serde_json::json!({ "metadata": { "total_size": total_size }, "weight_map": weight_map });
+    format!("{index:#}\n").into_bytes()
+}
+
 impl Index {
     /// Joins the opened files, which stand in the order of [`files`](Self::files). Tensors that a file holds besides
     /// those of the index are part of the whole too; its metadata are those of the first file.

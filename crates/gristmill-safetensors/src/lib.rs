@@ -1,4 +1,4 @@
-//! safetensors, the file format of Hugging Face: reads and writes single files, reads the index of sharded models.
+//! safetensors, the file format of Hugging Face: reads and writes single files and models in several files.
 //!
 //! ```text
 //! ┌─────────────┬──────────────────────────────────────────────────────────────┬────────────────────────────┐
@@ -42,12 +42,13 @@
 //! it is parsed, refuses what the official one lets pass (names that occur twice, extravagant ranks), and reads
 //! tensors from anywhere a [`ByteSource`] can, a slab of rows at a time.
 //!
-//! Reading order: `header` (the JSON), `reader`, `write`, `index` (models in several files).
+//! Reading order: `header` (the JSON), `reader`, `write`, then `index` and `shards` (models in several files).
 #![forbid(unsafe_code)]
 
 mod header;
 mod index;
 mod reader;
+mod shards;
 mod write;
 
 use std::path::Path;
@@ -59,6 +60,7 @@ use gristmill_tensor::{
 
 pub use index::{Index, read_index};
 pub use reader::Reader;
+pub use shards::create_shards;
 
 const FORMAT: &str = "safetensors";
 
