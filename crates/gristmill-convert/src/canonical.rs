@@ -144,7 +144,7 @@ impl Checkpoint for Canonical {
                     self.heads,
                     rows,
                 )?;
-                Ok(gather::widen(bytes, stored.dtype, info.dtype))
+                Ok(gather::widen(bytes, gather::given(stored, *transform), info.dtype))
             }
         }
     }

@@ -173,12 +173,12 @@ mod tests {
     #[test]
     fn no_name_leads_out_of_the_folder() {
         for (name, file) in [
-            ("../../etc/passwd", "etc-passwd-F16.gguf"),
-            (".hidden", "hidden-F16.gguf"),
-            ("-rf", "rf-F16.gguf"),
-            ("a\0b/c\\d", "a-b-c-d-F16.gguf"),
-            ("", "model-F16.gguf"),
-            ("...", "model-F16.gguf"),
+            ("../../etc/passwd", "etc-passwd-F16"),
+            (".hidden", "hidden-F16"),
+            ("-rf", "rf-F16"),
+            ("a\0b/c\\d", "a-b-c-d-F16"),
+            ("", "model-F16"),
+            ("...", "model-F16"),
         ] {
             let mut metadata = Metadata::new("test");
             metadata.set(keys::NAME, name);

@@ -42,7 +42,8 @@ impl Respelled {
             match gristmill_arch::spell(arch, dialect, name, house.index()) {
                 Some((name, transform)) => {
                     let shape = transform.shape(&info.shape);
-                    let spelled = TensorInfo { name, dtype: info.dtype, shape };
+                    let dtype = gather::given(info, transform);
+                    let spelled = TensorInfo { name, dtype, shape };
                     tensors.push((spelled, (info.clone(), transform)));
                     Ok(())
                 }

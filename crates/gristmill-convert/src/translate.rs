@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use gristmill_arch::{Architecture, Config, Dialect, Matched, Role, Transform};
 use gristmill_tensor::{Bytes, Checkpoint, DType, TensorInfo, keys};
 
-use crate::{Error, Note, Result};
+use crate::{Error, Note, Result, gather};
 
 /// The names of the two matrices that many models share.
 pub(crate) const EMBEDDING: &str = "token_embd.weight";
@@ -52,7 +52,8 @@ pub(crate) fn translate(
             let (first, second) = (first.into(), stored.name.clone());
             return Err(Error::Ambiguous { file: raw.name(), name: matched.name, first, second });
         }
-        let (dtype, shape) = (presented(stored)?, transform.shape(&stored.shape));
+        let dtype = presented(gather::given(stored, transform), stored)?;
+        let shape = transform.shape(&stored.shape);
         let origin = Origin::Stored { info: stored.clone(), transform };
         tensors.push((TensorInfo { name: matched.name, dtype, shape }, origin));
     }
@@ -94,9 +95,9 @@ fn is_turned(matched: &Matched) -> bool {
 }
 
 /// The type that the house sees. Types that no kernel knows and no file of ours holds are widened.
-fn presented(stored: &TensorInfo) -> Result<DType> {
-    match stored.dtype {
-        DType::F32 | DType::F16 | DType::BF16 => Ok(stored.dtype),
+fn presented(dtype: DType, stored: &TensorInfo) -> Result<DType> {
+    match dtype {
+        DType::F32 | DType::F16 | DType::BF16 => Ok(dtype),
         DType::F64 | DType::F8_E4M3 | DType::F8_E5M2 => Ok(DType::F32),
         dtype if dtype.is_quantized() => Ok(dtype),
         dtype => Err(Error::NotAWeight { tensor: stored.name.clone(), dtype }),
@@ -162,7 +163,7 @@ fn settle_tied_output(
             }
         }
         None if tied && !rule.optional => {
-            let (dtype, shape) = (presented(&embedding)?, embedding.shape.clone());
+            let (dtype, shape) = (presented(embedding.dtype, &embedding)?, embedding.shape.clone());
             let info = TensorInfo { name: OUTPUT.into(), dtype, shape };
             tensors.push((info, Origin::Stored { info: embedding, transform: Transform::Keep }));
         }

@@ -87,6 +87,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod folder;
 mod formats;
 mod generate;
 mod index;

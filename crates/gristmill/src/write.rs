@@ -8,6 +8,7 @@ use gristmill_arch::Dialect;
 use gristmill_convert::{ConvertOptions, Event, OutType, Report, Respelled};
 use gristmill_tensor::DType;
 
+use crate::folder::write_folder;
 use crate::formats::GGML;
 use crate::{Opened, Result, Target};
 
@@ -56,10 +57,7 @@ impl Opened {
             }
             None if target.is_folder() => {
                 let source = respelled(Dialect::HuggingFace)?;
-                {
-                    let _ = source;
-                    todo!()
-                }
+                write_folder(self, &source, target, output, options, progress)?
             }
             None => gristmill_convert::convert(
                 &**self.checkpoint(),
