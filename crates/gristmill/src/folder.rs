@@ -49,11 +49,9 @@ pub(crate) fn write_folder(
     let partial = partial.expect("a conversion that succeeded has begun its output");
     let mut notes = report.notes;
     partial.write("config.json", &config(opened, options)?)?;
-    match opened.tokenizer() {
-        Ok(tokenizer) => {
-            for (name, contents) in tokenizer.to_files()? {
-                partial.write(&name, &contents)?;
-            }
+    match opened.tokenizer().and_then(|tokenizer| Ok(tokenizer.to_files()?)) {
+        Ok(files) => {
+            files.iter().try_for_each(|(name, contents)| partial.write(name, contents))?;
         }
         Err(error) => notes.push(Note::NoTokenizerFiles { why: error.to_string() }),
     }
