@@ -28,7 +28,8 @@ pub(crate) enum Command {
     Quantize(Quantize),
     /// Write text with a model
     Run(Run),
-    /// Show what a model file is and holds
+    /// Show what a file is, of any era or none, and what it holds
+    #[command(visible_alias = "identify")]
     Inspect(Inspect),
     /// Show how a model cuts text into tokens
     Tokenize(Tokenize),
@@ -266,8 +267,12 @@ pub(crate) enum CacheTypeArg {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  gristmill inspect model.gguf
+  gristmill identify ggml-model-q4_0.bin      who wrote it, who reads it, what to do with it")]
 pub(crate) struct Inspect {
-    /// A model file or checkpoint folder
+    /// A model file or checkpoint folder, or whatever was downloaded instead
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     #[command(flatten)]

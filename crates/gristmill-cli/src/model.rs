@@ -102,7 +102,7 @@ pub(crate) struct Inspected {
 
 impl Inspected {
     /// Opens whatever is there.
-    pub(crate) fn open(path: &Path, args: &SourceArgs) -> Result<Inspected> {
+    pub(crate) fn open(path: &Path, args: &SourceArgs) -> gristmill::Result<Inspected> {
         let options = OpenOptions { vocab_less: true, ..opening(args) };
         match gristmill::open_with(path, &options) {
             Ok(opened) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gristmill_ggml::Ggml;
 use gristmill_tensor::{Access, ByteSource, Format, open_source};
 
-use crate::{Error, Result, sniff};
+use crate::{Error, Result, identify};
 
 /// Every file format, in the order in which files are tried. To add one, add its line here.
 pub static FORMATS: &[&dyn Format] = &[
@@ -37,6 +37,9 @@ pub(crate) fn recognize(
     let head = source.read(0..source.len().min(HEAD_BYTES))?;
     match FORMATS.iter().find(|format| format.detect(path, &head)) {
         Some(format) => Ok((source, *format)),
-        None => Err(Error::Unrecognized { path: path.into(), what: sniff::describe(&head) }),
+        None => {
+            let what = identify::of_head(path, &head, source.len()).line();
+            Err(Error::Unrecognized { path: path.into(), what })
+        }
     }
 }

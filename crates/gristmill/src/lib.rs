@@ -82,7 +82,7 @@
 //! | [`verify`] | comparison and measurement |
 //!
 //! Reading order of this crate: `formats` (the registry), `layout` (which files make a model), `open`, `verbs`,
-//! `generate`, `error`; `sniff`, `index` and `stop` serve them. The programs in `examples/` are the verbs with a few
+//! `write` and `folder`, `generate`, `identify` and its table `magics`, `error`; `index` and `stop` serve them. The programs in `examples/` are the verbs with a few
 //! lines around them.
 #![forbid(unsafe_code)]
 
@@ -90,10 +90,11 @@ mod error;
 mod folder;
 mod formats;
 mod generate;
+mod identify;
 mod index;
 mod layout;
+mod magics;
 mod open;
-mod sniff;
 mod stop;
 mod target;
 mod verbs;
@@ -102,6 +103,7 @@ mod write;
 pub use error::{Error, Result};
 pub use formats::FORMATS;
 pub use generate::{FinishReason, GenerateOptions, Generation, Timings, generate};
+pub use identify::{Identity, identify};
 pub use open::{OpenOptions, Opened, open, open_raw, open_with};
 pub use target::Target;
 pub use verbs::{convert, load, quantize};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gristmill::Identity;
 use gristmill::tensor::{DType, MetaArray, MetaValue, TensorInfo};
 use serde_json::{Map, Value, json};
 
@@ -11,15 +12,40 @@ use crate::human;
 use crate::model::Inspected;
 use crate::output::say;
 
-/// Prints the description.
+/// Prints what the file is and, if it is a model, the description of it.
 pub(crate) fn run(args: Inspect) -> Result {
-    let inspected = Inspected::open(&args.file, &args.source_args)?;
+    let identity = gristmill::identify(&args.file)?;
+    let inspected = match Inspected::open(&args.file, &args.source_args) {
+        Ok(inspected) => Some(inspected),
+        // Saying what it is instead of a model is all that is wanted.
+        Err(gristmill::Error::Unrecognized { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
     if args.json {
-        say!("{}", as_json(&inspected));
-    } else {
-        print(&inspected);
+        let mut object = inspected.as_ref().map_or(json!({}), as_json);
+        object["identity"] = identity_json(&identity);
+        say!("{object}");
+        return Ok(());
     }
+    print_identity(&identity);
+    inspected.iter().for_each(print);
     Ok(())
+}
+
+fn print_identity(identity: &Identity) {
+    let Identity { what, written_by, read_by, next } = identity;
+    for (label, value) in
+        [("what", &**what), ("written by", written_by), ("read by", read_by), ("next", next)]
+    {
+        if !value.is_empty() {
+            say!("{label:<13} {value}");
+        }
+    }
+}
+
+fn identity_json(identity: &Identity) -> Value {
+    let Identity { what, written_by, read_by, next } = identity;
+    json!({ "what": what, "written_by": written_by, "read_by": read_by, "next": next })
 }
 
 /// Tensors and bytes of one type.
