@@ -18,7 +18,7 @@
 //! The models of the RefinedWeb study (`falcon-rw-1b`) have other blocks, with biases and ALiBi; they are refused.
 
 use gristmill_graph::{Gelu, Graph, RopeStyle, Var};
-use gristmill_tensor::HeaderField::{Count, FileType, NVocab, OneOf};
+use gristmill_tensor::HeaderField::{Count, FileType, NMerges, NVocab, OneOf};
 use gristmill_tensor::{
     Container, HeaderField, HeaderLayout, Metadata, TensorIndex, Unsaid, Vocabulary, keys,
 };
@@ -92,9 +92,28 @@ const GGML: &[HeaderLayout] = &[
     },
     HeaderLayout {
         architecture: "falcon",
+        producer: "ggllm.cpp until July 2023",
+        containers: &[Container::Ggjt],
+        fields: WITH_KIND,
+        vocabulary: Vocabulary::Bytes,
+        aligned: true,
+        uncounted: 0,
+        unsaid: UNSAID,
+    },
+    HeaderLayout {
+        architecture: "falcon",
         producer: "ggllm.cpp",
         containers: &[Container::Ggcc],
-        fields: WITH_KIND,
+        fields: &[
+            NVocab,
+            Count(keys::EMBEDDING_LENGTH),
+            Count(keys::HEAD_COUNT),
+            Count(keys::HEAD_COUNT_KV),
+            Count(keys::BLOCK_COUNT),
+            KIND,
+            FileType,
+            NMerges,
+        ],
         vocabulary: Vocabulary::Bytes,
         aligned: true,
         uncounted: 0,
@@ -102,14 +121,16 @@ const GGML: &[HeaderLayout] = &[
     },
 ];
 
-/// With the size of the model, in billions of weights, which tells how many norms a block has.
+/// The size of the model, in billions of weights, which tells how many norms a block has.
+const KIND: HeaderField = OneOf(&[7, 40]);
+
 const WITH_KIND: &[HeaderField] = &[
     NVocab,
     Count(keys::EMBEDDING_LENGTH),
     Count(keys::HEAD_COUNT),
     Count(keys::HEAD_COUNT_KV),
     Count(keys::BLOCK_COUNT),
-    OneOf(&[7, 40]),
+    KIND,
     FileType,
 ];
 

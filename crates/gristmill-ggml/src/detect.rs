@@ -3,13 +3,18 @@
 //! A way is a [`HeaderLayout`]. Wrong ones fail early: a width that the heads do not divide, a token of a million
 //! bytes, a first tensor that the architecture does not have. What decides is the walk over the records, which must
 //! know every name and end with the file. It also proves the version of the block layouts, on which sizes depend.
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use gristmill_tensor::{
-    ByteSource, Cursor, Error, HeaderLayout, Metadata, OpenContext, Result, TensorInfo, keys,
+    ByteSource, Cursor, DType, Error, HeaderField, HeaderLayout, Metadata, OpenContext, Result,
+    TensorInfo, keys,
 };
 
 use crate::magic::{self, Magic};
 use crate::{FORMAT, Known, header, record, vocab};
+
+/// Q5_1, the last file type that llama.cpp and ggml's examples number alike.
+const LAST_COMMON_FILE_TYPE: u32 = 9;
 
 /// A file read in one way.
 pub(crate) struct Reading {
@@ -49,13 +54,7 @@ pub(crate) fn read(
             Err(error) => failures.push((layout, error)),
         }
     }
-    // Lengths read from the wrong place may fall into step again behind some tokens; then tokens are missing.
-    if readings.iter().any(|reading| reading.complete) {
-        readings.retain(|reading| reading.complete);
-    }
-    if readings.len() > 1 && alike(&readings) {
-        readings.truncate(1);
-    }
+    let mut readings = likeliest(readings);
     match readings.len() {
         1 => Ok(readings.remove(0)),
         0 => Err(nearest(source, magic, failures)),
@@ -70,12 +69,20 @@ pub(crate) fn read(
     }
 }
 
-/// Whether all readings mean the same: two layouts of one architecture may agree on a file.
-fn alike(readings: &[Reading]) -> bool {
-    readings.windows(2).all(|pair| {
-        let [a, b] = pair else { return true };
-        a.metadata == b.metadata && a.tensors == b.tensors
-    })
+/// The readings between which only the user can choose: one of each architecture, whose layout is listed first.
+fn likeliest(mut readings: Vec<Reading>) -> Vec<Reading> {
+    // Lengths read from the wrong place may fall into step again behind some tokens; then tokens are missing.
+    if readings.iter().any(|reading| reading.complete) {
+        readings.retain(|reading| reading.complete);
+    }
+    let mut seen = Vec::new();
+    readings.retain(|reading| {
+        let architecture = reading.layout.architecture;
+        let is_new = !seen.contains(&architecture);
+        seen.push(architecture);
+        is_new
+    });
+    readings
 }
 
 fn read_as(
@@ -88,19 +95,15 @@ fn read_as(
     magic::read(&mut cursor, &source.name())?;
     let mut metadata = Metadata::new(source.name());
     let header = header::read(&mut cursor, layout, &mut metadata)?;
-    let quant_version = match magic.quant_version().filter(|_| layout.aligned) {
-        // Converters of other tools count the version in the file type as well.
-        Some(told) if header.quant_version != 0 && header.quant_version != told => {
-            let what = format!(
-                "the container has version {told} of the block layouts and the file type version {}",
-                header.quant_version
-            );
-            return Err(cursor.malformed(what));
-        }
-        Some(told) => told,
-        None if header.quant_version == 0 => layout.uncounted,
-        None => header.quant_version,
-    };
+    // Converters of other tools count the version in the file type as well.
+    let counted = header.quant_version;
+    let quant_version = magic.quant_version(layout, counted);
+    if counted != 0 && counted != quant_version {
+        let what = format!(
+            "the container has version {quant_version} of the block layouts and the file type version {counted}"
+        );
+        return Err(cursor.malformed(what));
+    }
     let knows = |name: &str| (known.is_tensor)(layout.architecture, name);
     let vocab = vocab::read(
         &mut cursor,
@@ -110,38 +113,27 @@ fn read_as(
         |cursor| record::begins(cursor, &knows),
     )?;
     let complete = vocab.texts.len() == header.n_vocab as usize;
-    if magic.container == gristmill_tensor::Container::Ggcc {
-        read_merges(&mut cursor, &mut metadata)?;
+    if layout.fields.contains(&HeaderField::NMerges) {
+        vocab::read_merges(&mut cursor, header.n_merges, &mut metadata)?;
     }
     vocab.describe(layout.vocabulary, &mut metadata);
     let is_aligned = magic.is_aligned() && layout.aligned;
-    let tensors = record::read_all(&mut cursor, quant_version, is_aligned, &knows)?;
-    if header.file_type <= 9 {
+    let start = cursor.position();
+    let mut walk = |dtype: &dyn Fn(u32) -> Option<DType>| {
+        cursor.seek(start);
+        record::read_all(&mut cursor, dtype, is_aligned, &knows)
+    };
+    let tensors = match walk(&|id| record::dtype(id, quant_version)) {
+        Err(error) if quant_version == 0 => walk(&record::dtype_of_april).or(Err(error)),
+        tensors => tensors,
+    }?;
+    if header.file_type <= LAST_COMMON_FILE_TYPE || magic.is_llama_cpp(layout) {
         metadata.set(keys::FILE_TYPE, header.file_type);
     }
     if tensors.iter().any(|(info, _)| info.dtype.is_quantized()) {
         metadata.set(keys::QUANTIZATION_VERSION, quant_version);
     }
     Ok(Reading { magic, layout, metadata, tensors, complete })
-}
-
-/// ggllm.cpp's files have the merges of the tokenizer behind the tokens: a count, then pairs of texts.
-fn read_merges(cursor: &mut Cursor<'_>, metadata: &mut Metadata) -> Result<()> {
-    let n_merges = cursor.u32()?;
-    let capacity = (cursor.remaining() / 8).min(n_merges.into()) as usize;
-    let mut merges = Vec::with_capacity(capacity);
-    for _ in 0..n_merges {
-        let mut part = || {
-            let len = cursor.u32()?;
-            cursor.text("a part of a merge", len.into(), 4096)
-        };
-        let (left, right) = (part()?, part()?);
-        merges.push(format!("{left} {right}"));
-    }
-    if !merges.is_empty() {
-        metadata.set(keys::TOKENIZER_MERGES, merges);
-    }
-    Ok(())
 }
 
 /// The failure that came furthest, which is most likely what is wrong with the file.

@@ -2,17 +2,23 @@
 //!
 //! Any file has some words in these places, so whether they make sense is the first thing that tells the layouts
 //! apart. The bounds are beyond every published model.
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use gristmill_tensor::{Cursor, HeaderField, HeaderLayout, Metadata, Result, Unsaid, keys};
 
 /// Types of whole files are counted in thousands of the version of the block layouts.
 pub(crate) const QUANT_VERSION_FACTOR: u32 = 1000;
 
+/// The most tokens that a vocabulary may have.
+pub(crate) const MAX_TOKENS: u32 = 1 << 21;
+
 /// The words of a header that are not metadata.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Header {
     /// Tokens in the vocabulary.
     pub(crate) n_vocab: u32,
+    /// Merges behind the vocabulary.
+    pub(crate) n_merges: u32,
     /// The type of most weights, as the file numbers it, without the version of the block layouts.
     pub(crate) file_type: u32,
     /// The version of the block layouts that the file type states; 0 where it states none.
@@ -60,7 +66,7 @@ pub(crate) fn read(
             },
             HeaderField::NVocab => {
                 header.n_vocab = cursor.u32()?;
-                if header.n_vocab == 0 || header.n_vocab > 1 << 21 {
+                if header.n_vocab == 0 || header.n_vocab > MAX_TOKENS {
                     let what = format!("there would be {} tokens", header.n_vocab);
                     return Err(cursor.malformed_at(at, what));
                 }
@@ -85,6 +91,14 @@ pub(crate) fn read(
                 let value = cursor.u32()?;
                 if !accepted.contains(&value) {
                     let what = format!("a word would be {value}; it should be one of {accepted:?}");
+                    return Err(cursor.malformed_at(at, what));
+                }
+            }
+            HeaderField::NMerges => {
+                header.n_merges = cursor.u32()?;
+                if header.n_merges > header.n_vocab {
+                    let what =
+                        format!("{} merges would make {} tokens", header.n_merges, header.n_vocab);
                     return Err(cursor.malformed_at(at, what));
                 }
             }
@@ -118,20 +132,21 @@ fn bound(suffix: &str) -> u32 {
     }
 }
 
-/// Heads fill the width, and no more of a head is rotated than there is. For LLaMA all of it is.
+/// Heads fill the width, and no more of a head is rotated than there is.
 fn check_heads(cursor: &Cursor<'_>, layout: &HeaderLayout, metadata: &Metadata) -> Result<()> {
     let count = |suffix: &str| metadata.get_usize(&keys::arch(layout.architecture, suffix));
     let (Some(n_embd), Some(n_head)) = (count(keys::EMBEDDING_LENGTH)?, count(keys::HEAD_COUNT)?)
     else {
         return Ok(());
     };
-    if n_embd % n_head != 0 {
+    let Some(head_dim) = n_embd.checked_div(n_head).filter(|_| n_embd.is_multiple_of(n_head))
+    else {
         let what = format!("a width of {n_embd} would be divided among {n_head} heads");
         return Err(cursor.malformed(what));
-    }
+    };
     match count(keys::ROPE_DIMENSION_COUNT)? {
-        Some(n_rot) if n_rot > n_embd / n_head || n_rot % 2 == 1 => {
-            let what = format!("{n_rot} of {} dimensions would be rotated", n_embd / n_head);
+        Some(n_rot) if n_rot > head_dim || !n_rot.is_multiple_of(2) => {
+            let what = format!("{n_rot} of {head_dim} dimensions would be rotated");
             Err(cursor.malformed(what))
         }
         _ => Ok(()),

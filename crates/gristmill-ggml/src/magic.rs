@@ -1,8 +1,9 @@
 //! The first word, or two, of a file: which container it is.
 //!
 //! Magics are numbers written in the machine's order, so their letters stand backwards in the file.
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
-use gristmill_tensor::{Container, Cursor, Error, Result};
+use gristmill_tensor::{Container, Cursor, Error, HeaderLayout, Result, Vocabulary};
 
 use crate::FORMAT;
 
@@ -76,7 +77,7 @@ impl Magic {
         let version = match container {
             Container::Ggml | Container::Ggmm => 0,
             Container::Ggmf => 1,
-            Container::Ggjt => quant_version + 1,
+            Container::Ggjt => quant_version.saturating_add(1),
             Container::Ggcc => 10,
         };
         Magic { container, version }
@@ -102,14 +103,32 @@ impl Magic {
         matches!(self.container, Container::Ggjt | Container::Ggcc)
     }
 
-    /// The version of the block layouts, where the container decides it.
-    pub(crate) fn quant_version(self) -> Option<u32> {
+    /// The version of the block layouts in files of `layout`, where the container decides it.
+    pub(crate) fn told(self, layout: &HeaderLayout) -> Option<u32> {
         match self.container {
             Container::Ggml => None,
+            // Who does not keep to the container's alignment does not mean its version either.
+            Container::Ggjt if !layout.aligned => None,
             Container::Ggmf | Container::Ggmm => Some(0),
             Container::Ggjt => Some(self.version.saturating_sub(1)),
             Container::Ggcc => Some(2),
         }
+    }
+
+    /// The version of the block layouts in files of `layout` whose file type counts `counted`, 0 for nothing: what
+    /// the container tells, else the count, else what was usual at the time.
+    pub(crate) fn quant_version(self, layout: &HeaderLayout, counted: u32) -> u32 {
+        match (self.told(layout), counted) {
+            (Some(told), _) => told,
+            (None, 0) => layout.uncounted,
+            (None, counted) => counted,
+        }
+    }
+
+    /// Whether the file types of `layout` are llama.cpp's, which GGUF kept: they part from those of ggml's examples
+    /// behind Q5_1, and count no version.
+    pub(crate) fn is_llama_cpp(self, layout: &HeaderLayout) -> bool {
+        layout.vocabulary == Vocabulary::SentencePiece || self.container == Container::Ggcc
     }
 
     /// The container as people write it: `GGJT v3`.

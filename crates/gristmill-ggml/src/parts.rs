@@ -49,6 +49,8 @@ pub fn join(mut parts: Vec<Box<dyn Checkpoint>>) -> Result<Box<dyn Checkpoint>> 
             hint: "; put the files ending in .1, .2 and so on beside it".into(),
         });
     }
+    // Files that happen to be called like further parts are not the model's.
+    parts.truncate(needed);
     match parts.len() {
         1 => Ok(parts.remove(0)),
         _ => Ok(Box::new(Joined::new(parts)?)),

@@ -44,7 +44,7 @@ impl Reader {
         metadata.set("adapter.lora.rank", rank);
         metadata.set("adapter.lora.alpha", alpha as f32);
         let is_factor = |name: &str| name.ends_with(".loraA") || name.ends_with(".loraB");
-        let tensors = record::read_all(&mut cursor, 2, true, &is_factor)?;
+        let tensors = record::read_all(&mut cursor, &|id| record::dtype(id, 2), true, &is_factor)?;
         let tensors = StoredTensors::new(source, FORMAT, tensors)?;
         Ok(Reader { title: "GGLA v1 (llama.cpp LoRA adapter)".into(), metadata, tensors })
     }

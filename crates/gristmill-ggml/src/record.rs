@@ -3,6 +3,7 @@
 //! ```text
 //! n_dims u32 │ name length u32 │ type u32 │ ne[n_dims] u32, innermost first │ name │ zeros to 32, maybe │ data
 //! ```
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use gristmill_tensor::{Cursor, DType, Result, Shape, TensorInfo};
 
@@ -10,7 +11,8 @@ use gristmill_tensor::{Cursor, DType, Result, Shape, TensorInfo};
 pub(crate) const ALIGNMENT: u64 = 32;
 
 const MAX_DIMS: u32 = 4;
-const MAX_NAME_BYTES: u32 = 255;
+/// The longest name of a tensor.
+pub(crate) const MAX_NAME_BYTES: u32 = 255;
 const MAX_TENSORS: usize = 1 << 16;
 
 /// The type that a record's number means in a version of the block layouts.
@@ -21,6 +23,15 @@ pub(crate) fn dtype(id: u32, quant_version: u32) -> Option<DType> {
         // Types later than K-quants came after these containers.
         (0..=14, _) => DType::from_ggml_id(id)?.at_version(quant_version),
         _ => None,
+    }
+}
+
+/// The same in version 0 as llama.cpp numbered on 25 April 2023, before Q5_0 took the number of Q8_0.
+pub(crate) fn dtype_of_april(id: u32) -> Option<DType> {
+    match id {
+        6 => Some(DType::Q8_0_V1),
+        7.. => None,
+        id => dtype(id, 0),
     }
 }
 
@@ -42,7 +53,7 @@ pub(crate) fn begins(cursor: &mut Cursor<'_>, knows: &dyn Fn(&str) -> bool) -> b
         {
             return Ok(None);
         }
-        cursor.bytes(u64::from(4 * n_dims))?;
+        cursor.bytes(u64::from(n_dims).saturating_mul(4))?;
         Ok(String::from_utf8(cursor.bytes(name_len.into())?.to_vec()).ok())
     };
     let known = name().is_ok_and(|name| name.is_some_and(|name| knows(&name)));
@@ -50,10 +61,11 @@ pub(crate) fn begins(cursor: &mut Cursor<'_>, knows: &dyn Fn(&str) -> bool) -> b
     known
 }
 
-/// Reads every record up to the end of the file; gives each tensor and the byte at which its data begins.
+/// Reads every record up to the end of the file; gives each tensor and the byte at which its data begins. `dtype` says
+/// what a number means as a type.
 pub(crate) fn read_all(
     cursor: &mut Cursor<'_>,
-    quant_version: u32,
+    dtype: &dyn Fn(u32) -> Option<DType>,
     is_aligned: bool,
     knows: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<(TensorInfo, u64)>> {
@@ -88,10 +100,8 @@ pub(crate) fn read_all(
                 format!("is called \"{shown}\", which the architecture does not have"),
             ));
         };
-        let Some(dtype) = dtype(id, quant_version) else {
-            let what = format!(
-                "({name}) has type {id}, unknown in version {quant_version} of the block layouts"
-            );
+        let Some(dtype) = dtype(id) else {
+            let what = format!("({name}) has type {id}, unknown in such files");
             return Err(bad(cursor, what));
         };
         let info = TensorInfo::new(name, dtype, Shape::new(dims));
@@ -103,13 +113,16 @@ pub(crate) fn read_all(
                 format!("({name}) has the shape {}, which is not whole {dtype} blocks", info.shape);
             return Err(bad(cursor, what));
         };
+        let file_end = cursor.position().saturating_add(cursor.remaining());
         let start = match is_aligned {
-            true => cursor.position().next_multiple_of(ALIGNMENT),
-            false => cursor.position(),
+            true => cursor.position().checked_next_multiple_of(ALIGNMENT),
+            false => Some(cursor.position()),
         };
-        let end =
-            start.checked_add(n_bytes).filter(|&end| end <= cursor.position() + cursor.remaining());
-        let Some(end) = end else {
+        let place = start.and_then(|start| {
+            let end = start.checked_add(n_bytes).filter(|&end| end <= file_end)?;
+            Some((start, end))
+        });
+        let Some((start, end)) = place else {
             let what = format!(
                 "({name}) has {n_bytes} bytes, more than are left; the file is cut short or damaged"
             );

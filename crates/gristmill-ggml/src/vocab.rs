@@ -2,11 +2,12 @@
 //!
 //! Texts are handed on in the convention of the file, as bytes: pieces of LLaMA's tokenizer with plain blanks, tokens
 //! of GPT-2's as the bytes they stand for. Whoever tokenizes knows these conventions.
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use gristmill_tensor::{Cursor, MetaArray, MetaValue, Metadata, Result, Vocabulary, keys};
 
 /// No token is longer. Some have a few hundred blanks; more is a sign that something else stands here.
-const MAX_TOKEN_BYTES: u32 = 4096;
+pub(crate) const MAX_TOKEN_BYTES: u32 = 4096;
 
 /// Marks special tokens in the lengths of GPT4All's MPT files.
 pub(crate) const SPECIAL: u32 = 1 << 31;
@@ -27,7 +28,7 @@ pub(crate) fn read(
     is_record: impl Fn(&mut Cursor<'_>) -> bool,
 ) -> Result<Vocab> {
     // Every token takes at least its length, so nothing is reserved that the file could not hold.
-    let capacity = (cursor.remaining() / 4).min(u64::from(n_vocab)) as usize;
+    let capacity = cursor.remaining().div_euclid(4).min(u64::from(n_vocab)) as usize;
     let mut vocab = Vocab { texts: Vec::with_capacity(capacity), scores: Vec::new() };
     for id in 0..n_vocab {
         let at = cursor.position();
@@ -52,6 +53,36 @@ pub(crate) fn read(
     Ok(vocab)
 }
 
+/// Reads the merges behind the tokens: their number once more, then pairs of texts.
+pub(crate) fn read_merges(
+    cursor: &mut Cursor<'_>,
+    n_merges: u32,
+    metadata: &mut Metadata,
+) -> Result<()> {
+    let at = cursor.position();
+    let again = cursor.u32()?;
+    if again != n_merges {
+        return Err(
+            cursor.malformed_at(at, format!("there would be {n_merges} merges and {again} merges"))
+        );
+    }
+    let mut merges = Vec::new();
+    for _ in 0..n_merges {
+        let mut part = || {
+            let len = cursor.u32()?;
+            let text = cursor.text("a part of a merge", len.into(), MAX_TOKEN_BYTES.into())?;
+            // A blank parts the two under GGUF's key, so one inside is written as llama.cpp writes it.
+            Ok(text.replace(' ', "\u{120}"))
+        };
+        let (left, right): (String, String) = (part()?, part()?);
+        merges.push(format!("{left} {right}"));
+    }
+    if !merges.is_empty() {
+        metadata.set(keys::TOKENIZER_MERGES, merges);
+    }
+    Ok(())
+}
+
 /// Takes back that each byte was written as the UTF-8 form of a character, if it was: other tools of the time wrote
 /// text, in which characters beyond Latin-1 occur.
 fn undo_latin1(texts: &mut [Vec<u8>]) {
@@ -72,15 +103,11 @@ impl Vocab {
         }
         let pieces = convention == Vocabulary::SentencePiece;
         metadata.set(keys::TOKENIZER_MODEL, if pieces { "llama" } else { "gpt2" });
-        let text: Option<Vec<String>> =
-            self.texts.iter().map(|text| String::from_utf8(text.clone()).ok()).collect();
-        match text {
-            Some(texts) => metadata.set(keys::TOKENIZER_TOKENS, texts),
-            None => {
-                let array = MetaValue::Array(MetaArray::Bytes(self.texts));
-                metadata.set(keys::TOKENIZER_TOKENS, array);
-            }
-        }
+        let texts = match self.texts.iter().all(|text| str::from_utf8(text).is_ok()) {
+            true => MetaArray::String(self.texts.into_iter().flat_map(String::from_utf8).collect()),
+            false => MetaArray::Bytes(self.texts),
+        };
+        metadata.set(keys::TOKENIZER_TOKENS, MetaValue::Array(texts));
         // Byte-level tokens have no scores; containers that demand some hold zeros.
         if pieces && !self.scores.is_empty() {
             metadata.set(keys::TOKENIZER_SCORES, self.scores);

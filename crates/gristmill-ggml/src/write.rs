@@ -12,7 +12,7 @@ use gristmill_tensor::{
 use crate::header::QUANT_VERSION_FACTOR;
 use crate::magic::Magic;
 use crate::vocab::SPECIAL;
-use crate::{FORMAT, Known, record};
+use crate::{FORMAT, Known, record, vocab};
 
 /// What to write.
 #[derive(Clone, Copy, Debug)]
@@ -70,14 +70,6 @@ impl Front {
         let arch = metadata.get_str(keys::ARCHITECTURE).map_err(|error| error.to_string())?;
         let arch = arch.ok_or("the architecture is not known")?;
         let magic = Magic::of(container, quant_version);
-        let quantized = header.tensors.iter().any(|info| info.dtype.is_quantized());
-        if let Some(only) = magic.quant_version().filter(|&only| quantized && only != quant_version)
-        {
-            return Err(format!(
-                "a {} file has version {only} of the block layouts; give --quant-version {only}",
-                magic.title()
-            ));
-        }
         let is_its = |layout: &&&HeaderLayout| {
             layout.architecture == arch && layout.containers.contains(&container)
         };
@@ -88,6 +80,20 @@ impl Front {
                 magic.title()
             ));
         };
+        if quant_version > LAST_QUANT_VERSION {
+            return Err(format!("the block layouts have no version {quant_version}"));
+        }
+        let read_as = magic.quant_version(layout, counted(header, layout, magic, quant_version));
+        if is_quantized(header) && read_as != quant_version {
+            return Err(format!(
+                "a quantized {} file of {arch} has version {read_as} of the block layouts; give --quant-version {read_as}",
+                magic.title()
+            ));
+        }
+        let stranger = header.tensors.iter().find(|info| !(known.is_tensor)(arch, &info.name));
+        if let Some(info) = stranger {
+            return Err(format!("{arch} has no tensor {} in such files", info.name));
+        }
         let mut front =
             Front { bytes: magic.bytes(), aligned: magic.is_aligned() && layout.aligned };
         for &field in layout.fields {
@@ -139,17 +145,12 @@ impl Front {
                 self.word(n_mult);
             }
             HeaderField::OneOf(accepted) => self.word(accepted.first().copied().unwrap_or(0)),
+            HeaderField::NMerges => {
+                return Err("files with merges are only read; write GGUF".into());
+            }
             HeaderField::FileType => {
-                let quantized = header.tensors.iter().any(|info| info.dtype.is_quantized());
-                // llama.cpp and GPT4All number the version of their containers instead, or have one only.
-                let llama = layout.vocabulary == Vocabulary::SentencePiece;
-                let counted = match magic.container {
-                    Container::Ggml => quantized,
-                    Container::Ggjt => quantized && !llama,
-                    _ => false,
-                };
-                let factor = if counted { QUANT_VERSION_FACTOR * quant_version } else { 0 };
-                self.word(factor + file_type(header, layout.vocabulary));
+                let counted = counted(header, layout, magic, quant_version);
+                self.word(QUANT_VERSION_FACTOR * counted + file_type(header, layout.vocabulary));
             }
         }
         Ok(())
@@ -193,6 +194,13 @@ impl Front {
                 }
                 _ => text.to_vec(),
             };
+            if text.len() > vocab::MAX_TOKEN_BYTES as usize {
+                return Err(format!(
+                    "token {id} has {} bytes; at most {} are read",
+                    text.len(),
+                    vocab::MAX_TOKEN_BYTES
+                ));
+            }
             let is_control = kinds.as_ref().and_then(|kinds| kinds.get(id)) == Some(&CONTROL);
             let mark =
                 if layout.vocabulary == Vocabulary::Marked && is_control { SPECIAL } else { 0 };
@@ -210,17 +218,40 @@ impl Front {
 /// The number of control tokens in `tokenizer.ggml.token_type`.
 const CONTROL: i32 = 3;
 
+/// Today's version of the block layouts.
+const LAST_QUANT_VERSION: u32 = 2;
+
+fn is_quantized(header: &ModelHeader<'_>) -> bool {
+    header.tensors.iter().any(|info| info.dtype.is_quantized())
+}
+
+/// The version of the block layouts that the file type counts: none where nothing is quantized. llama.cpp and GPT4All
+/// number the version of their containers instead, or have one only.
+fn counted(
+    header: &ModelHeader<'_>,
+    layout: &HeaderLayout,
+    magic: Magic,
+    quant_version: u32,
+) -> u32 {
+    let counts = match magic.container {
+        Container::Ggml => true,
+        Container::Ggjt => layout.vocabulary != Vocabulary::SentencePiece,
+        Container::Ggmf | Container::Ggcc | Container::Ggmm => false,
+    };
+    if counts && is_quantized(header) { quant_version } else { 0 }
+}
+
 /// The number for the whole file: llama.cpp's where it has told one, else that of the prevailing type.
 fn file_type(header: &ModelHeader<'_>, vocabulary: Vocabulary) -> u32 {
     let told = header.metadata.get_u32(keys::FILE_TYPE).ok().flatten();
     if let (Some(told), Vocabulary::SentencePiece) = (told, vocabulary) {
         return told;
     }
-    let largest = header.tensors.iter().max_by_key(|info| {
-        let same = header.tensors.iter().filter(|other| other.dtype == info.dtype);
-        same.map(TensorInfo::n_bytes).sum::<u64>()
-    });
-    let dtype = largest.map_or(DType::F32, |info| info.dtype);
+    // Old loaders give this type to all matrices but the few that they know better, so those are outnumbered.
+    let matrices = || header.tensors.iter().filter(|info| info.shape.rank() > 1);
+    let count = |dtype: DType| matrices().filter(|other| other.dtype == dtype).count();
+    let usual = matrices().max_by_key(|info| count(info.dtype));
+    let dtype = usual.map_or(DType::F32, |info| info.dtype);
     match dtype.successor().unwrap_or(dtype) {
         DType::F32 => 0,
         DType::F16 => 1,
@@ -231,7 +262,13 @@ fn file_type(header: &ModelHeader<'_>, vocabulary: Vocabulary) -> u32 {
         DType::Q8_0 => 7,
         DType::Q5_0 => 8,
         DType::Q5_1 => 9,
-        // The K-quants follow in the order of their numbers.
+        // llama.cpp's names are of mixtures, of which this is the usual one.
+        DType::Q2_K if vocabulary == Vocabulary::SentencePiece => 10,
+        DType::Q3_K if vocabulary == Vocabulary::SentencePiece => 12,
+        DType::Q4_K if vocabulary == Vocabulary::SentencePiece => 15,
+        DType::Q5_K if vocabulary == Vocabulary::SentencePiece => 17,
+        DType::Q6_K if vocabulary == Vocabulary::SentencePiece => 18,
+        // ggml's follow in the order of the types.
         other => other.ggml_id().unwrap_or(0),
     }
 }
@@ -240,8 +277,10 @@ fn file_type(header: &ModelHeader<'_>, vocabulary: Vocabulary) -> u32 {
 /// feed-forward layer is 1.3 times as wide.
 fn n_mult(n_embd: u32, n_ff: u32) -> Option<u32> {
     let plain = u64::from(n_embd) * 8 / 3;
+    // LLaMA's own multiple first, of all that do as well.
+    let candidates = || [256].into_iter().chain((1..=8192u32).rev());
     [plain, plain * 13 / 10].into_iter().find_map(|width| {
-        (1..=8192u32).rev().find(|&n_mult| width.next_multiple_of(n_mult.into()) == u64::from(n_ff))
+        candidates().find(|&n_mult| width.next_multiple_of(n_mult.into()) == u64::from(n_ff))
     })
 }
 
@@ -265,6 +304,9 @@ fn record_of(info: &TensorInfo, quant_version: u32) -> std::result::Result<Vec<u
         let dim = u32::try_from(dim).ok().filter(|&dim| dim <= i32::MAX as u32);
         words.push(dim.ok_or_else(|| refuse(format!("has the shape {}", info.shape)))?);
     }
+    if dims.contains(&0) || info.name.len() > record::MAX_NAME_BYTES as usize {
+        return Err(refuse(format!("has the shape {} or too long a name", info.shape)));
+    }
     let mut bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
     bytes.extend(info.name.as_bytes());
     Ok(bytes)
@@ -284,6 +326,7 @@ mod tests {
             let rounded = [plain, plain * 13 / 10].map(|w| w.next_multiple_of(n_mult.into()));
             assert!(rounded.contains(&n_ff.into()), "{n_embd}: {n_mult}");
         }
+        assert_eq!(n_mult(4096, 11008), Some(256));
         assert_eq!(n_mult(32, 20), None);
     }
 }

@@ -60,6 +60,8 @@ pub enum HeaderField {
     NMult,
     /// One of these numbers, which the tensors tell as well; the first is written.
     OneOf(&'static [u32]),
+    /// Merges of the tokenizer. They follow the tokens, counted once more.
+    NMerges,
     /// The type of most weights, in thousands of the version of the block layouts.
     FileType,
 }
