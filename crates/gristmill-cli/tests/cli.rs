@@ -191,9 +191,59 @@ fn a_file_of_no_known_kind_is_told_by_its_first_bytes() {
         ("tjgg\u{1}\0\0\0 old", "model.gguf"),
     ] {
         fs::write(&file, content).unwrap();
-        let line = fail(&["inspect", text(&file)]);
+        let line = fail(&["run", text(&file), "-p", "x"]);
         assert!(line.contains(word), "{line}");
     }
+}
+
+#[test]
+fn identify_says_what_any_file_is_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("download.bin");
+    for (content, what, next) in [
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+            "LFS",
+            "git lfs pull",
+        ),
+        ("<!DOCTYPE html><html></html>", "web page", "download the file itself"),
+        ("Rar!", "rar archive", "unpack"),
+    ] {
+        fs::write(&file, content).unwrap();
+        let said = succeed(&["identify", text(&file)]);
+        assert!(said.contains(what) && said.contains(next), "{said}");
+        let identity = &json(&succeed(&["inspect", text(&file), "--json"]))["identity"];
+        assert!(identity["what"].as_str().unwrap().contains(what), "{identity}");
+    }
+    // A file that is a model's, but damaged, is an error all the same.
+    fs::write(&file, "tjgg\u{1}\0\0\0 old").unwrap();
+    assert!(fail(&["identify", text(&file)]).contains("download.bin"));
+}
+
+#[test]
+fn a_model_goes_to_a_file_of_2023_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let [old, new] = ["old.bin", "new.gguf"].map(|name| folder.path().join(name));
+    let model = copy_of_demo(folder.path());
+    let args = ["convert", text(&model), "--to", "ggml", "--outtype", "q5_1"];
+    succeed(&[&args[..], &["--quant-version", "0", "-o", text(&old)]].concat());
+    let said = succeed(&["inspect", text(&old)]);
+    assert!(said.contains("GGML") && said.contains("Q5_1_V0"), "{said}");
+
+    // Without a type, codes are kept as they are.
+    let said = succeed(&["convert", text(&old), "-o", text(&new)]);
+    let lossless = said.lines().find_map(|line| line.trim().strip_prefix("lossless: ")).unwrap();
+    let (kept, all) = lossless.strip_suffix(" tensors").unwrap().split_once('/').unwrap();
+    assert_eq!(kept, all, "{said}");
+    let run = |file: &Path| {
+        let args = ["run", text(file), "--tokens", "5,6,7", "-n", "8", "--temp", "0", "--json"];
+        json(&succeed(&args))["tokens"].clone()
+    };
+    assert_eq!(run(&old).as_array().unwrap().len(), 8);
+    assert_eq!(run(&old)[0], run(&new)[0]);
+
+    let line = fail(&["convert", text(&model), "--quant-version", "0", "-o", text(&new)]);
+    assert!(line.contains("--to ggml"), "{line}");
 }
 
 #[test]
