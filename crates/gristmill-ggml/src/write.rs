@@ -218,6 +218,9 @@ impl Front {
 /// The number of control tokens in `tokenizer.ggml.token_type`.
 const CONTROL: i32 = 3;
 
+/// Q6_K, the last file type that llama.cpp had before GGUF.
+const LAST_FILE_TYPE: u32 = 18;
+
 /// Today's version of the block layouts.
 const LAST_QUANT_VERSION: u32 = 2;
 
@@ -244,7 +247,7 @@ fn counted(
 /// The number for the whole file: llama.cpp's where it has told one, else that of the prevailing type.
 fn file_type(header: &ModelHeader<'_>, vocabulary: Vocabulary) -> u32 {
     let told = header.metadata.get_u32(keys::FILE_TYPE).ok().flatten();
-    if let (Some(told), Vocabulary::SentencePiece) = (told, vocabulary) {
+    if let (Some(told @ 0..=LAST_FILE_TYPE), Vocabulary::SentencePiece) = (told, vocabulary) {
         return told;
     }
     // Old loaders give this type to all matrices but the few that they know better, so those are outnumbered.

@@ -149,6 +149,24 @@ fn what_no_reader_would_take_is_not_written() {
 }
 
 #[test]
+fn file_types_of_llama_cpp_are_kept_unless_they_are_younger_than_these_files() {
+    let layouts = gristmill_arch::ggml_headers();
+    let llama = layouts.iter().find(|layout| layout.architecture == "llama").unwrap();
+    for (dtype, told, written) in [
+        (DType::Q4_K, 15u32, 15),
+        (DType::Q4_K, 14, 14),
+        (DType::Q4_K, 1039, 15),
+        (DType::F16, 32, 1),
+    ] {
+        let mut metadata = metadata(llama, 256);
+        metadata.set(keys::FILE_TYPE, told);
+        let bytes = write(Container::Ggjt, 2, &metadata, &tensors("llama", dtype, 256)).unwrap();
+        let model = open_as(&bytes, None).unwrap();
+        assert_eq!(model.metadata().get_u32(keys::FILE_TYPE).unwrap(), Some(written), "{told}");
+    }
+}
+
+#[test]
 fn special_tokens_of_gpt4alls_mpt_are_marked() {
     let layouts = gristmill_arch::ggml_headers();
     let is_its = |l: &&&HeaderLayout| l.containers == [Container::Ggmm];
