@@ -137,7 +137,7 @@ fn a_file_that_is_no_model_is_called_what_it_is() {
         ("model.gguf", &b"<!DOCTYPE html><html>"[..], "web page"),
         ("pytorch_model.bin", b"", "empty"),
         ("model.safetensors", &[0; 100], "zeros"),
-        ("ggml-model.bin", b"lmgg\0\0\0\0", "before GGUF"),
+        ("ggml-replit.bin", b"lper\0\0\0\0", "Replit"),
         ("config.json", b"{}", "folder"),
     ] {
         let path = folder.path().join(name);
