@@ -37,7 +37,7 @@ impl Reader {
     fn adapter(source: Arc<dyn ByteSource>) -> Result<Reader> {
         let mut cursor = Cursor::new(&*source, FORMAT);
         magic::read(&mut cursor, &source.name())?;
-        let (rank, alpha) = (cursor.u32()?, cursor.u32()?);
+        let (rank, alpha) = (cursor.u32()?, cursor.i32()?);
         let mut metadata = Metadata::new(source.name());
         metadata.set(gristmill_tensor::keys::TYPE, "adapter");
         metadata.set("adapter.type", "lora");
