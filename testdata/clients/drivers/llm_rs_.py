@@ -1,0 +1,16 @@
+"""llm-rs: FILE ARCH N PROMPT... -> one JSON object a line: {prompt_ids, text}; it does not tell what ids it writes."""
+
+import json
+import sys
+
+import llm_rs
+
+CLASSES = {"gptj": "GptJ", "mpt": "Mpt", "gpt2": "Gpt2", "gpt_neox": "GptNeoX", "bloom": "Bloom", "llama": "Llama"}
+
+file, arch, n, *prompts = sys.argv[1:]
+session = llm_rs.SessionConfig(threads=1, batch_size=1, context_length=128)
+greedy = llm_rs.GenerationConfig(top_k=1, top_p=1.0, temperature=1.0, repetition_penalty=1.0, max_new_tokens=int(n))
+for prompt in prompts:
+    model = getattr(llm_rs, CLASSES[arch])(file, session_config=session, verbose=False)
+    text = model.generate(prompt, generation_config=greedy).text
+    print(json.dumps({"prompt_ids": model.tokenize(prompt), "text": text}))
