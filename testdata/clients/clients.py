@@ -15,13 +15,13 @@ its cases are skipped, loudly.
 import argparse
 import array
 import json
-import math
 import os
 import pathlib
-import struct
 import subprocess
 import sys
 import tempfile
+
+import checkpoints
 
 HERE = pathlib.Path(__file__).parent
 N_TOKENS = 16
@@ -31,14 +31,13 @@ PROMPTS = ["Alice was beginning to get very tired of", "`Well,' said the King, \
 NEAR_TIE = {"f32": 0.02, "f16": 0.02, "q8_0": 0.1}
 NEAR_TIE_BELOW_8_BITS = 0.3
 
-# The packages of each client: those that it needs to run text models, not all that it names.
+# What pip installs for each client.
 CLIENTS = {
-    "ctransformers": ["ctransformers==0.2.27", "py-cpuinfo"],
-    "llm_rs": ["llm-rs==0.2.15"],
-    "gpt4all": ["gpt4all==1.0.8", "requests", "tqdm", "setuptools<81"],
-    "pygptj": ["pygptj==2.0.3", "numpy<2"],
+    "ctransformers": ["ctransformers==0.2.27", "huggingface-hub<1"],
+    "llm_rs": ["llm-rs==0.2.15", "huggingface-hub<1"],
+    "gpt4all": ["gpt4all==1.0.8", "setuptools<81"],  # It imports pkg_resources.
+    "pygptj": ["pygptj==2.0.3"],
 }
-WITH_DEPENDENCIES = {"requests", "tqdm", "numpy<2"}
 
 # The folder of each model among those of the oracle, and how many tokens its vocabulary is padded to. GPT4All tells
 # GPT-J and LLaMA by the size of their vocabulary, and llm-rs has no room for tensors not divisible by 16 bytes.
@@ -79,7 +78,7 @@ def run(*command):
         raise Failure(f"{pathlib.Path(command[0]).name} does not end")
     if done.returncode != 0:
         words = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        raise Failure(f"{pathlib.Path(command[0]).name} exits with {done.returncode}: {' / '.join(words[-3:])}")
+        raise Failure(f"{pathlib.Path(command[0]).name} exits with {done.returncode}: {' / '.join(words)[-300:]}")
     return done.stdout.decode(errors="replace")
 
 
@@ -89,45 +88,9 @@ def install(client, folder):
     ready = folder / client / "ready"
     if not ready.exists():
         run(sys.executable, "-m", "venv", folder / client)
-        for package in CLIENTS[client]:
-            alone = [] if package in WITH_DEPENDENCIES else ["--no-deps"]
-            run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *alone, package)
+        run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *CLIENTS[client])
         ready.touch()
     return python
-
-
-def read_safetensors(path):
-    """The tensors of a file, as name -> (dtype, shape, bytes)."""
-    data = path.read_bytes()
-    start = 8 + struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:start])
-    header.pop("__metadata__", None)
-    bounds = lambda entry: slice(start + entry["data_offsets"][0], start + entry["data_offsets"][1])
-    return {name: (entry["dtype"], entry["shape"], data[bounds(entry)]) for name, entry in header.items()}
-
-
-def write_safetensors(path, tensors):
-    header, at = {}, 0
-    for name, (dtype, shape, data) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
-        at += len(data)
-    head = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(head)) + head + b"".join(data for _, _, data in tensors.values()))
-
-
-def pad(folder, n_vocab):
-    """Pads a checkpoint of F32 with zero rows for tokens that do not exist. Their logits are 0 (with a bias, far
-    below), less than the best of a trained model, so that none is ever written."""
-    config = json.loads((folder / "config.json").read_text())
-    tensors = read_safetensors(folder / "model.safetensors")
-    for name, (dtype, shape, data) in tensors.items():
-        if shape[0] == config["vocab_size"]:
-            rows = (n_vocab - shape[0]) * math.prod(shape[1:])
-            value = -100.0 if len(shape) == 1 else 0.0
-            data += array.array("f", [value]).tobytes() * rows
-            tensors[name] = (dtype, [n_vocab, *shape[1:]], data)
-    write_safetensors(folder / "model.safetensors", tensors)
-    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": n_vocab}))
 
 
 class Gristmill:
@@ -139,9 +102,7 @@ class Gristmill:
         folder = self.work / arch
         if not folder.exists():
             source, n_vocab = MODELS[arch]
-            to = ["--to", "safetensors", "--outtype", "f32"]
-            run(self.program, "convert", self.oracle / "models" / source, "-o", folder, *to)
-            pad(folder, n_vocab)
+            checkpoints.pad(self.oracle / "models" / source, folder, n_vocab)
         return folder
 
     def convert(self, arch, container, version, outtype):
@@ -159,7 +120,7 @@ class Gristmill:
         out = self.work / "logits.safetensors"
         ids = ",".join(map(str, ids))
         run(self.program, "logits", file, "--arch", arch.replace("_", ""), "--tokens", ids, "-o", out, "--force")
-        _, (_, n_vocab), data = read_safetensors(out)["logits"]
+        _, (_, n_vocab), data = checkpoints.read_safetensors(out)["logits"]
         return array.array("f", data[-4 * n_vocab :])
 
 
