@@ -9,6 +9,7 @@ import struct
 import zipfile
 
 SIZES = {"F32": 4, "F16": 2, "BOOL": 1}
+WEIGHTS = (".safetensors", ".bin")
 
 
 def read_safetensors(path):
@@ -65,28 +66,47 @@ class StateDict(pickle.Unpickler):
 def read(folder):
     """All tensors of a checkpoint folder."""
     tensors = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin")):
         if path.suffix == ".safetensors":
             tensors |= read_safetensors(path)
-        elif path.suffix == ".bin":
+        else:
             with zipfile.ZipFile(path) as archive:
                 tensors |= StateDict(archive).load()
     return tensors
 
 
-def pad(source, target, n_vocab):
-    """Writes the checkpoint `source` to `target`, padded for tokens that do not exist. Their rows are zeros and so are
-    their logits (or far below, with a bias), less than the best of a trained model: none is ever written."""
-    target.mkdir()
-    for path in source.glob("*"):
-        if path.suffix not in (".safetensors", ".bin") and not path.name.endswith(".index.json"):
-            shutil.copy(path, target)
-    config = json.loads((source / "config.json").read_text())
-    tensors = read(source)
+def deepen(tensors, config, n_layers):
+    """Adds layers that change nothing: copies of the first, whose projections back to the residual are zeros."""
+    for name, (dtype, shape, data) in list(tensors.items()):
+        if ".layers.0." in name:
+            adds = name.endswith(("o_proj.weight", "down_proj.weight"))
+            for layer in range(config["num_hidden_layers"], n_layers):
+                copy = bytes(len(data)) if adds else data
+                tensors[name.replace(".layers.0.", f".layers.{layer}.")] = dtype, shape, copy
+    config["num_hidden_layers"] = n_layers
+
+
+def pad(tensors, config, n_vocab):
+    """Adds tokens that do not exist. Their rows are zeros and so are their logits (or far below, with a bias), less
+    than the best of a trained model: none is ever written."""
     for name, (dtype, shape, data) in tensors.items():
         if shape and shape[0] == config["vocab_size"]:
             value = struct.pack({"F32": "<f", "F16": "<e"}[dtype], -100.0 if len(shape) == 1 else 0.0)
             data += value * ((n_vocab - shape[0]) * math.prod(shape[1:]))
-            tensors[name] = (dtype, [n_vocab, *shape[1:]], data)
+            tensors[name] = dtype, [n_vocab, *shape[1:]], data
+    config["vocab_size"] = n_vocab
+
+
+def enlarge(source, target, n_vocab, n_layers=None):
+    """Writes the checkpoint `source` to `target`, padded to a vocabulary and, if it is LLaMA's, to a depth."""
+    target.mkdir()
+    for path in source.glob("*.*"):
+        if path.is_file() and path.suffix not in WEIGHTS and not path.name.endswith(".index.json"):
+            shutil.copy(path, target)
+    config = json.loads((source / "config.json").read_text())
+    tensors = read(source)
+    pad(tensors, config, n_vocab)
+    if n_layers:
+        deepen(tensors, config, n_layers)
     write_safetensors(target / "model.safetensors", tensors)
-    (target / "config.json").write_text(json.dumps(config | {"vocab_size": n_vocab}))
+    (target / "config.json").write_text(json.dumps(config))

@@ -332,4 +332,19 @@ mod tests {
         assert_eq!(n_mult(4096, 11008), Some(256));
         assert_eq!(n_mult(32, 20), None);
     }
+
+    #[test]
+    fn the_number_for_the_file_is_that_of_the_weights_not_of_a_large_embedding() {
+        let metadata = Metadata::new("test");
+        let embedding = TensorInfo::new("wte", DType::F32, [5000, 32]);
+        let norm = TensorInfo::new("norm", DType::F32, [32]);
+        for (dtype, number) in
+            [(DType::F32, 0), (DType::F16, 1), (DType::Q4_0_V0, 2), (DType::Q4_1_V0, 3)]
+        {
+            let weight = |name| TensorInfo::new(name, dtype, [32, 32]);
+            let tensors = [embedding.clone(), norm.clone(), weight("up"), weight("down")];
+            let header = ModelHeader { metadata: &metadata, tensors: &tensors };
+            assert_eq!(file_type(&header, Vocabulary::Marked), number, "{dtype}");
+        }
+    }
 }

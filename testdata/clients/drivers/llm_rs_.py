@@ -13,4 +13,5 @@ greedy = llm_rs.GenerationConfig(top_k=1, top_p=1.0, temperature=1.0, repetition
 for prompt in prompts:
     model = getattr(llm_rs, CLASSES[arch])(file, session_config=session, verbose=False)
     text = model.generate(prompt, generation_config=greedy).text
-    print(json.dumps({"prompt_ids": model.tokenize(prompt), "text": text}))
+    # It puts token 1, LLaMA's for the beginning of a text, in front of any prompt to any model.
+    print(json.dumps({"prompt_ids": [1, *model.tokenize(prompt)], "text": text}))
