@@ -31,6 +31,8 @@ PROMPTS = ["Alice was beginning to get very tired of", "`Well,' said the King, \
 # the two tokens are this close; the logits of these models span some ten.
 NEAR_TIE = {"f32": 0.02, "f16": 0.02, "q8_0": 0.1}
 NEAR_TIE_BELOW_8_BITS = 0.3
+# What GPT4All computes with LLaMA depends on how the prompt is cut into batches, by more than rounding explains.
+LEAST_NEAR_TIE = {("gpt4all", "llama"): 0.3}
 
 # What pip installs for each client.
 CLIENTS = {
@@ -165,7 +167,8 @@ def compare(gristmill, client, outtype, prompt, theirs):
     logits = gristmill.logits_after(prompt_ids + ids[:parted])
     best, second = sorted(logits)[:-3:-1]
     gap = best - (logits[theirs["ids"][parted]] if "ids" in theirs else second)
-    if gap > NEAR_TIE.get(outtype, NEAR_TIE_BELOW_8_BITS):
+    near = max(NEAR_TIE.get(outtype, NEAR_TIE_BELOW_8_BITS), LEAST_NEAR_TIE.get((client, gristmill.arch), 0))
+    if gap > near:
         raise Failure(f"{apart}: {gap:.3f} apart after {parted}")
     return f"{note}; parts after {parted} at a near tie, {gap:.3f}"
 

@@ -13,8 +13,7 @@ for prompt in prompts:
     model.set_thread_count(1)
     prompt_ids, ids, texts = [], [], []
     model._prompt_callback = lambda id: prompt_ids.append(id) or True
-    # A token that may begin a reverse prompt comes later, together with those that decide it.
     write = lambda id, text: (ids.append(id), texts.append(text)) and True
-    greedy = {"top_k": 1, "top_p": 1.0, "temp": 1.0, "repeat_penalty": 1.0}
+    greedy = {"top_k": 1, "top_p": 1.0, "temp": 1e-4, "repeat_penalty": 1.0}
     model.prompt_model(prompt, write, n_predict=int(n), n_batch=1, **greedy)
     print(json.dumps({"prompt_ids": prompt_ids, "ids": ids, "text": "".join(texts)}))
