@@ -89,7 +89,7 @@ impl Magic {
             what: self.what.into(),
             written_by: self.written_by,
             read_by: self.read_by,
-            next: self.next.replace("FILE", &shell_word(path)).replace("STEM", &stem(path)),
+            next: self.next.replace("FILE", &shell_word(path)).replace("OUT", &output(path)),
         }
     }
 }
@@ -101,17 +101,23 @@ fn shell_word(path: &Path) -> String {
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-fn stem(path: &Path) -> String {
-    shell_word(Path::new(path.file_stem().unwrap_or_default()))
+/// The file beside `path` that a conversion to GGUF would make.
+fn output(path: &Path) -> String {
+    let suffix =
+        if path.extension().is_some_and(|suffix| suffix == "gguf") { "new.gguf" } else { "gguf" };
+    shell_word(&path.with_extension(suffix))
 }
 
 /// A file that Git left in the place of a large one: three lines of text with its hash and size.
 fn git_lfs_pointer(head: &[u8]) -> Option<Identity> {
     let text = str::from_utf8(&head[..head.len().min(512)]).ok()?;
     let rest = text.strip_prefix("version https://git-lfs")?;
-    let field = |key| rest.lines().find_map(|line| line.strip_prefix(key));
-    let size = field("size ").map(|size| format!(" of {size} bytes")).unwrap_or_default();
-    let oid = field("oid ").map(|oid| format!(", {oid}")).unwrap_or_default();
+    // The text is anybody's; only what a hash and a number are made of is repeated.
+    let word =
+        |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == ':').collect();
+    let field = |key| rest.lines().find_map(|line| line.strip_prefix(key)).map(word);
+    let size = field("size ").map(|size: String| format!(" of {size} bytes")).unwrap_or_default();
+    let oid = field("oid ").map(|oid: String| format!(", {oid}")).unwrap_or_default();
     Some(Identity {
         what: format!(
             "this is a Git LFS pointer: Git fetched the name of the file{size}{oid} but not the file"
@@ -136,7 +142,7 @@ fn safetensors(path: &Path, head: &[u8], len: u64) -> Option<Identity> {
             true => "this is a safetensors file that ends inside its header".into(),
             false => "this is a safetensors file, or a shard of a model in several".into(),
         },
-        written_by: "Transformers and most training programs since the end of 2022",
+        written_by: "Transformers and most training programs",
         read_by: "Transformers, gristmill, and with the folder's config.json most converters",
         next: match cut {
             true => "download it again".into(),
@@ -205,7 +211,7 @@ mod tests {
     #[test]
     fn legacy_files_are_told_apart_by_their_versions() {
         for (head, what, next) in [
-            (&b"lmgg\x00\x10"[..], "GGML", "gristmill convert old.bin -o old.gguf"),
+            (&b"lmgg\x00\x10"[..], "GGML", "gristmill convert old.bin -o old.gguf "),
             (b"fmgg\x01\0\0\0", "GGMF v1", "gristmill convert old.bin"),
             (b"fmgg\x65\0\0\0", "RWKV", "original"),
             (b"tjgg\x01\0\0\0", "GGJT v1", "gristmill convert old.bin"),
@@ -231,10 +237,13 @@ mod tests {
     }
 
     #[test]
-    fn names_with_blanks_are_quoted() {
-        let identity = of_head(Path::new("my model.bin"), b"tjgg\x03\0\0\0", 8);
+    fn the_command_names_the_file_as_a_shell_takes_it() {
+        let of = |path: &str| of_head(Path::new(path), b"tjgg\x03\0\0\0", 8);
+        assert!(of("a/old.bin").next.contains("convert a/old.bin -o a/old.gguf "));
+        assert!(of("old.gguf").next.contains("convert old.gguf -o old.new.gguf "));
+        let identity = of("my model.bin");
         assert!(
-            identity.next.contains("convert 'my model.bin' -o 'my model'.gguf"),
+            identity.next.contains("convert 'my model.bin' -o 'my model.gguf' "),
             "{}",
             identity.next
         );

@@ -12,7 +12,7 @@ pub(crate) struct Magic {
     pub(crate) written_by: &'static str,
     /// Who reads them today.
     pub(crate) read_by: &'static str,
-    /// The next step; FILE and STEM stand for the file's path, and its name without suffix.
+    /// The next step; FILE and OUT stand for the file's path and that of a GGUF file beside it.
     pub(crate) next: &'static str,
 }
 
@@ -39,8 +39,7 @@ macro_rules! magics {
     (@then $then:literal) => { $then };
 }
 
-const CONVERT: &str =
-    "gristmill convert FILE -o STEM.gguf for today's programs, or gristmill run FILE";
+const CONVERT: &str = "gristmill convert FILE -o OUT for today's programs, or gristmill run FILE";
 const RUN: &str = "gristmill run FILE, or gristmill convert FILE -o out.gguf --outtype q4_0";
 const UNPACK: &str = "unpack it first";
 const AGAIN: &str =
@@ -78,9 +77,9 @@ magics! {
         for "gristmill, ctransformers, koboldcpp, llm-rs, candle", next CONVERT;
     b"tjgg" => "this is a GGJT file of a version that nobody is known to have written", by "", for "",
         next "download it again";
-    b"ccgg" => "this is a GGCC file, a Falcon model", by "ggllm.cpp in summer 2023", for "ggllm.cpp, gristmill", next CONVERT;
-    b"mmgg" => "this is a GGMM file, an MPT model", by "GPT4All in summer 2023", for "GPT4All of that time, gristmill", next CONVERT;
-    b"lper" => "this is a Replit model of GPT4All", by "GPT4All in summer 2023", for "GPT4All of that time", next ORIGINAL;
+    b"ccgg" => "this is a GGCC file, a Falcon model", by "ggllm.cpp in mid-2023", for "ggllm.cpp, gristmill", next CONVERT;
+    b"mmgg" => "this is a GGMM file, an MPT model", by "GPT4All in mid-2023", for "GPT4All of that time, gristmill", next CONVERT;
+    b"lper" => "this is a Replit model of GPT4All", by "GPT4All in mid-2023", for "GPT4All of that time", next ORIGINAL;
     b"algg" => "this is a LoRA adapter of llama.cpp (GGLA), not a model", by "llama.cpp in 2023", for "llama.cpp of that time",
         next "gristmill inspect FILE shows what it changes; run the model it was made for";
     b"nsgg" => "this is a saved session of llama.cpp, not a model", by "llama.cpp", for "the llama.cpp that wrote it", next "";

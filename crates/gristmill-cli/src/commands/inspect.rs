@@ -15,21 +15,20 @@ use crate::output::say;
 /// Prints what the file is and, if it is a model, the description of it.
 pub(crate) fn run(args: Inspect) -> Result {
     let identity = gristmill::identify(&args.file)?;
-    let inspected = match Inspected::open(&args.file, &args.source_args) {
-        Ok(inspected) => Some(inspected),
-        // Saying what it is instead of a model is all that is wanted.
-        Err(gristmill::Error::Unrecognized { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
+    let inspected = Inspected::open(&args.file, &args.source_args);
     if args.json {
         let mut object = inspected.as_ref().map_or(json!({}), as_json);
         object["identity"] = identity_json(&identity);
         say!("{object}");
-        return Ok(());
+    } else {
+        print_identity(&identity);
+        inspected.iter().for_each(print);
     }
-    print_identity(&identity);
-    inspected.iter().for_each(print);
-    Ok(())
+    match inspected {
+        // Saying what it is instead of a model is all that is wanted.
+        Ok(_) | Err(gristmill::Error::Unrecognized { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn print_identity(identity: &Identity) {
