@@ -101,7 +101,8 @@ fn oracle(weight: &Matrix, x: &[f32]) -> Vec<[f64; 3]> {
 fn cases() -> impl Iterator<Item = (DType, usize)> {
     let types = CODECS.iter().map(|codec| codec.dtype);
     types.flat_map(|dtype| {
-        let lengths = [1, 5, 31, 32, 64, 96, 128, 250, 576, 768, 1536, 4096];
+        // Blocks of 16 elements may end in the middle of 32, and just after a piece of 256.
+        let lengths = [1, 5, 16, 31, 32, 48, 64, 96, 128, 250, 272, 576, 768, 1536, 4096];
         lengths
             .into_iter()
             .filter(move |n_in| n_in % dtype.block_len() == 0)
@@ -218,7 +219,16 @@ fn activations_are_quantized_the_same_at_every_level() {
 #[test]
 fn results_are_the_same_for_every_number_of_threads() {
     let mut random = Random(4);
-    for dtype in [DType::F32, DType::F16, DType::Q4_0, DType::Q5_1, DType::Q8_0, DType::Q6_K] {
+    for dtype in [
+        DType::F32,
+        DType::F16,
+        DType::Q4_0,
+        DType::Q4_0_V0,
+        DType::Q4_2,
+        DType::Q5_1,
+        DType::Q8_0,
+        DType::Q6_K,
+    ] {
         let weight = weight(dtype, 777, 768, &mut random);
         for n_tokens in [1, 4, 9] {
             let x = random.floats(n_tokens * 768);
