@@ -16,7 +16,7 @@
 //! `docs/formats/ggml.md` is the specification. Files are taken to be hostile: every count and length is checked
 //! before it is used, and nothing is allocated that the file does not hold.
 //!
-//! Reading order: `magic` (containers), `header`, `vocab`, `record`, then `detect`, which tries them, `reader`,
+//! Reading order: `magic` (containers), `header`, `vocab`, `record`, then `detect`, which tries them, `planar` (rows of the first weeks), `reader`,
 //! `parts` (models in several files), and `write`.
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ mod detect;
 mod header;
 mod magic;
 mod parts;
+mod planar;
 mod reader;
 mod record;
 mod vocab;

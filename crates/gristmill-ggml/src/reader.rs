@@ -4,18 +4,24 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gristmill_tensor::{
-    ByteSource, Bytes, Checkpoint, Cursor, Metadata, OpenContext, Result, StoredTensors,
+    ByteSource, Bytes, Checkpoint, Container, Cursor, Metadata, OpenContext, Result, StoredTensors,
     TensorIndex,
 };
 
-use crate::{FORMAT, Known, detect, magic, record};
+use crate::magic::Magic;
+use crate::{FORMAT, Known, detect, magic, planar, record};
 
 /// One file of the ggml family, opened for reading.
 pub struct Reader {
     title: String,
     metadata: Metadata,
     tensors: StoredTensors,
+    /// Whether quantized rows are planar.
+    planar: bool,
 }
+
+/// Rows by which planar files are known.
+const PROBED_ROWS: usize = 16;
 
 impl Reader {
     pub(crate) fn new(
@@ -28,9 +34,13 @@ impl Reader {
             return Reader::adapter(Arc::clone(&source));
         };
         let reading = detect::read(&*source, magic, known, context)?;
-        let title = format!("{} ({})", reading.magic.title(), reading.layout.producer);
+        let mut title = format!("{} ({})", reading.magic.title(), reading.layout.producer);
         let tensors = StoredTensors::new(source, FORMAT, reading.tensors)?;
-        Ok(Reader { title, metadata: reading.metadata, tensors })
+        let planar = is_planar(reading.magic, &tensors)?;
+        if planar {
+            title.push_str(", planar rows of before mid-March 2023");
+        }
+        Ok(Reader { title, metadata: reading.metadata, tensors, planar })
     }
 
     /// A LoRA adapter of llama.cpp (GGLA): two numbers, then tensors named after those that they change.
@@ -46,7 +56,8 @@ impl Reader {
         let is_factor = |name: &str| name.ends_with(".loraA") || name.ends_with(".loraB");
         let tensors = record::read_all(&mut cursor, &|id| record::dtype(id, 2), true, &is_factor)?;
         let tensors = StoredTensors::new(source, FORMAT, tensors)?;
-        Ok(Reader { title: "GGLA v1 (llama.cpp LoRA adapter)".into(), metadata, tensors })
+        let title = "GGLA v1 (llama.cpp LoRA adapter)".into();
+        Ok(Reader { title, metadata, tensors, planar: false })
     }
 
     /// Where the data of the tensor called `name` stands, in bytes from the start of the file.
@@ -73,6 +84,23 @@ impl Checkpoint for Reader {
     }
 
     fn read_rows(&self, position: usize, rows: Range<usize>) -> Result<Bytes> {
-        self.tensors.read_rows(position, rows)
+        let bytes = self.tensors.read_rows(position, rows)?;
+        let info = &self.tensors()[position];
+        match self.planar && planar::may_be(info) {
+            true => Ok(planar::to_blocks(info, &bytes).into()),
+            false => Ok(bytes),
+        }
     }
+}
+
+/// Whether the quantized rows of an unversioned file are planar, by the first that could be.
+fn is_planar(magic: Magic, tensors: &StoredTensors) -> Result<bool> {
+    let infos = tensors.index().infos();
+    let probe = infos.iter().position(planar::may_be);
+    let Some(position) = probe.filter(|_| magic.container == Container::Ggml) else {
+        return Ok(false);
+    };
+    let info = &infos[position];
+    let rows = tensors.read_rows(position, 0..info.shape.rows().min(PROBED_ROWS))?;
+    Ok(planar::is_planar(info, &rows))
 }
