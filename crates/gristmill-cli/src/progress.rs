@@ -94,6 +94,9 @@ impl Progress {
                 report.changes.len() - CHANGES_SHOWN
             );
         }
+        if !report.changes.is_empty() {
+            say!("  (--outtype f32 would keep every number of these)");
+        }
         say!("  lossless: {}/{} tensors", report.lossless, report.tensors);
         if let Some(peak) = human::peak_memory() {
             say!("  peak memory {}", human::bytes(peak));

@@ -10,6 +10,7 @@ use gristmill_convert::{ConvertOptions, Note, Plan, Report, Respelled};
 use gristmill_tensor::{DType, Error as FileError, Format, ModelHeader};
 use serde_json::Value;
 
+use crate::index::create_shards;
 use crate::write::Progress;
 use crate::{Error, Opened, Result, Target};
 
@@ -26,22 +27,15 @@ pub(crate) fn write_folder(
     options: &ConvertOptions,
     progress: &mut Progress<'_>,
 ) -> Result<Report> {
-    let (format, stem) = weights_of(target)?;
+    let (format, stem) = weights_of(target, output)?;
     let mut partial = None;
     let mut begin = |plan: &Plan, header: &ModelHeader<'_>| {
         let folder =
             if is_occupied(output) { output.join(plan.file_stem()) } else { output.into() };
         let hidden = Partial::create(folder, options.force)?;
         let weights = &hidden.hidden;
-        let sink = gristmill_safetensors::create_shards(
-            format,
-            weights,
-            stem,
-            format.suffix(),
-            header,
-            MAX_SHARD_BYTES,
-            false,
-        );
+        let sink =
+            create_shards(format, weights, stem, format.suffix(), header, MAX_SHARD_BYTES, false);
         partial = Some(hidden);
         sink
     };
@@ -59,11 +53,16 @@ pub(crate) fn write_folder(
 }
 
 /// The format of the weights and how their files are called.
-fn weights_of(target: Target) -> Result<(&'static dyn Format, &'static str)> {
+fn weights_of(target: Target, output: &Path) -> Result<(&'static dyn Format, &'static str)> {
     match target {
         #[cfg(feature = "torch")]
         Target::Pytorch => Ok((&gristmill_torch::Torch, "pytorch_model")),
-        _ => Ok((&gristmill_safetensors::Safetensors, "model")),
+        #[cfg(feature = "safetensors")]
+        Target::Safetensors => Ok((&gristmill_safetensors::Safetensors, "model")),
+        _ => {
+            let what = "built without the feature for this format";
+            Err(FileError::unsupported(output.display().to_string(), target.name(), what).into())
+        }
     }
 }
 
