@@ -23,7 +23,7 @@ pub(crate) static GGML: Ggml =
     Ggml::new(gristmill_arch::ggml_headers, gristmill_arch::is_ggml_tensor);
 
 /// How much of a file the formats may look at.
-const HEAD_BYTES: u64 = 4096;
+pub(crate) const HEAD_BYTES: u64 = 4096;
 
 /// Opens a file and finds out which format it is of.
 ///

@@ -2,14 +2,21 @@
 //!
 //! Files of models are handed from tool to tool under names that say nothing (`model.bin`), and a download that went
 //! wrong leaves a file of the right name with something else inside. The first bytes tell nearly all of it; the table
-//! of `magics` says for each beginning what such a file is, who wrote and who reads it, and what to do with it.
+//! of `magics` says for each beginning what such a file is, who wrote and who reads it, and what to do with it. `inside`
+//! tells files without a magic by their structure, `text` those that are text.
+//!
+//! `docs/identify.md` says the same to people who search for the error message of a loader.
+
+mod inside;
+mod text;
 
 use std::path::Path;
 
 use gristmill_tensor::{Access, open_source};
 
 use crate::Result;
-use crate::magics::{MAGICS, Magic};
+use crate::formats::HEAD_BYTES;
+use crate::magics::{BESIDE, MAGICS, Magic, ORIGINAL, UNPACK};
 
 /// What a file is and what it is good for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,13 +40,27 @@ impl Identity {
         }
     }
 
+    /// The same, or that a part is missing when the file has `len` bytes and should have more.
+    fn unless_cut_short(self, len: u64, at_least: u64) -> Identity {
+        match len < at_least {
+            true => Identity {
+                what: format!(
+                    "{}; it was cut short: {len} of at least {at_least} bytes",
+                    self.what
+                ),
+                next: "download it again".into(),
+                ..self
+            },
+            false => self,
+        }
+    }
+
     fn new(what: impl Into<String>, next: impl Into<String>) -> Identity {
         Identity { what: what.into(), written_by: "", read_by: "", next: next.into() }
     }
 }
 
-/// How much of a file is looked at.
-const HEAD_BYTES: u64 = 4096;
+const FOLDER: &str = "give the folder that it lies in";
 
 /// Says what the file at `path` is. Only its first 4 KiB are read.
 ///
@@ -66,32 +87,53 @@ pub(crate) fn of_head(path: &Path, head: &[u8], len: u64) -> Identity {
             "the download was probably broken off, so repeat it",
         );
     }
-    if let Some(identity) = git_lfs_pointer(head).or_else(|| safetensors(path, head, len)) {
-        return identity;
-    }
-    if head.get(257..262) == Some(b"ustar") {
-        return Identity::new("this is a tar archive", "unpack it first");
-    }
-    if let Some(magic) = MAGICS.iter().find(|magic| magic.fits(head)) {
-        return magic.identity(path);
-    }
-    let first: Vec<String> = head.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let what = format!(
-        "this is no model file of a known format; it begins with the bytes {}",
-        first.join(" ")
-    );
-    Identity::new(what, "")
+    let found = inside::safetensors(head, len)
+        .or_else(|| inside::zip(head))
+        .or_else(|| inside::tar(head))
+        .or_else(|| MAGICS.iter().find(|magic| magic.fits(head)).map(Magic::identity))
+        .or_else(|| text::find(head))
+        .or_else(|| inside::protobuf(head))
+        .or_else(|| inside::msgpack(head))
+        .or_else(|| inside::flatbuffer(head))
+        .or_else(|| mlc_shard(path))
+        .unwrap_or_else(|| unknown(head))
+        .unless_cut_short(len, inside::least_gguf(head));
+    Identity { next: with_paths(&found.next, path), ..found }
 }
 
 impl Magic {
-    fn identity(&self, path: &Path) -> Identity {
-        Identity {
-            what: self.what.into(),
-            written_by: self.written_by,
-            read_by: self.read_by,
-            next: self.next.replace("FILE", &shell_word(path)).replace("OUT", &output(path)),
-        }
+    fn identity(&self) -> Identity {
+        let Magic { written_by, read_by, .. } = *self;
+        Identity { written_by, read_by, ..Identity::new(self.what, self.next) }
     }
+}
+
+/// Shards of MLC LLM are bare numbers, known by their names alone.
+fn mlc_shard(path: &Path) -> Option<Identity> {
+    let name = path.file_name()?.to_string_lossy();
+    let what = "this is a shard of MLC LLM's weights, by its name";
+    (name.starts_with("params_shard_") && name.ends_with(".bin")).then(|| Identity {
+        written_by: "MLC LLM",
+        read_by: "MLC LLM",
+        ..Identity::new(what, ORIGINAL)
+    })
+}
+
+fn unknown(head: &[u8]) -> Identity {
+    let first: Vec<String> = head.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let first = first.join(" ");
+    let what = format!("this is no model file of a known format; it begins with the bytes {first}");
+    Identity::new(what, "")
+}
+
+/// A step in which FILE and OUT stand for a file's path and that of a GGUF file beside it.
+fn with_paths(next: &str, path: &Path) -> String {
+    let words = next.split(' ').map(|word| match word.trim_end_matches(',') {
+        "FILE" => word.replace("FILE", &shell_word(path)),
+        "OUT" => word.replace("OUT", &output(path)),
+        _ => word.into(),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// A path as a shell takes it.
@@ -106,51 +148,6 @@ fn output(path: &Path) -> String {
     let suffix =
         if path.extension().is_some_and(|suffix| suffix == "gguf") { "new.gguf" } else { "gguf" };
     shell_word(&path.with_extension(suffix))
-}
-
-/// A file that Git left in the place of a large one: three lines of text with its hash and size.
-fn git_lfs_pointer(head: &[u8]) -> Option<Identity> {
-    let text = str::from_utf8(&head[..head.len().min(512)]).ok()?;
-    let rest = text.strip_prefix("version https://git-lfs")?;
-    // The text is anybody's; only what a hash and a number are made of is repeated.
-    let word =
-        |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == ':').collect();
-    let field = |key| rest.lines().find_map(|line| line.strip_prefix(key)).map(word);
-    let size = field("size ").map(|size: String| format!(" of {size} bytes")).unwrap_or_default();
-    let oid = field("oid ").map(|oid: String| format!(", {oid}")).unwrap_or_default();
-    Some(Identity {
-        what: format!(
-            "this is a Git LFS pointer: Git fetched the name of the file{size}{oid} but not the file"
-        ),
-        written_by: "git clone without git-lfs",
-        read_by: "",
-        next: "run `git lfs pull`, or download the file itself".into(),
-    })
-}
-
-/// safetensors have no magic but a plausible length and a brace, and their header says how long they are.
-fn safetensors(path: &Path, head: &[u8], len: u64) -> Option<Identity> {
-    let (n, json) = head.split_first_chunk()?;
-    let n = u64::from_le_bytes(*n);
-    if !json.starts_with(b"{") || !(2..=100_000_000).contains(&n) {
-        return None;
-    }
-    let file = shell_word(path);
-    let cut = n.checked_add(8).is_none_or(|header| header > len);
-    Some(Identity {
-        what: match cut {
-            true => "this is a safetensors file that ends inside its header".into(),
-            false => "this is a safetensors file, or a shard of a model in several".into(),
-        },
-        written_by: "Transformers and most training programs",
-        read_by: "Transformers, gristmill, and with the folder's config.json most converters",
-        next: match cut {
-            true => "download it again".into(),
-            false => format!(
-                "gristmill convert {file}, with config.json and the tokenizer's files beside it"
-            ),
-        },
-    })
 }
 
 /// What a folder holds, by the names in it.
@@ -172,19 +169,18 @@ fn folder(path: &Path) -> Identity {
         };
     }
     if has("consolidated.00.pth") && has("params.json") {
-        return Identity::new(
-            "this is a model in Meta's own layout",
-            "take the model in Hugging Face's layout",
-        );
+        return Identity::new("this is a model in Meta's own layout", ORIGINAL);
     }
     if has("mlc-chat-config.json") || has("ndarray-cache.json") || has("tensor-cache.json") {
-        return Identity::new("this is a model of MLC LLM", "take the original model");
+        return Identity::new("this is a model of MLC LLM", ORIGINAL);
     }
     Identity::new("this is a folder", format!("gristmill inspect {file}, or name a file in it"))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn of(head: &[u8]) -> Identity {
@@ -200,7 +196,22 @@ mod tests {
             (pointer, "12345 bytes, sha256:4d7a"),
             (b"<!DOCTYPE html>", "web page"),
             (b"{\"error\":\"not found\"}", "error message"),
+            (b"\xef\xbb\xbf\n<!DOCTYPE html>", "web page"),
+            (b"<HTML><body>", "web page"),
+            (b"<?xml version=\"1.0\"?><Error>", "XML"),
             (b"{\"a\":1}", "JSON"),
+            (b"{\n  \"architectures\": [\"GPTJForCausalLM\"]", "config.json"),
+            (b"{\"metadata\": {}, \"weight_map\": {", "index of a checkpoint"),
+            (b"{\"metadata\": {\"ParamSize\": 3", "MLC LLM"),
+            (b"Entry not found", "\"Entry not found\""),
+            (b"PK\x03\x04....archive/data.pkl", "PyTorch checkpoint"),
+            (b"PK\x03\x04....weight.npy", "NumPy"),
+            (b"PK\x03\x04....notes.txt", "unpack"),
+            (b"\x08\x01\x12\x9a", "SavedModel"),
+            (b"\x08\x07\x12\x07pytorch", "ONNX"),
+            (b"\x0a\x0e\x0a\x05<unk>\x15\0\0\0\0\x18\x02", "tokenizer.model"),
+            (b"\x81\xabtransformer\x82", "Flax"),
+            (b"\x1c\0\0\0TFL3", "TFLite"),
             (b"\x80\x02}q\0.", "pickle"),
             (b"\x01\x02\x03", "01 02 03"),
         ] {
@@ -218,11 +229,39 @@ mod tests {
             (b"tjgg\x03\0\0\0", "GGJT v3", "gristmill convert old.bin"),
             (b"GGUF\x03\0\0\0", "GGUF v3", "gristmill run old.bin"),
             (b"GGUF\0\0\0\x03", "big-endian", "gristmill run old.bin"),
+            (b"GGUF\x01\0\0\0", "GGUF v1", "-o old.gguf"),
+            (b"lmgg\x99\xca\0\0", "whisper.cpp", "whisper.cpp"),
             (b"nsgg\x01\0\0\0", "session", ""),
         ] {
-            let identity = of(head);
+            let identity = of_head(Path::new("old.bin"), head, 1 << 20);
             assert!(identity.what.contains(what), "{}", identity.what);
             assert!(identity.next.contains(next), "{}", identity.next);
+        }
+    }
+
+    #[test]
+    fn files_of_which_a_part_is_missing_are_found() {
+        let json = br#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        let whole = [&(json.len() as u64).to_le_bytes()[..], json, &[1; 8]].concat();
+        assert!(!of(&whole).what.contains("cut short"));
+        let cut = of(&whole[..whole.len() - 1]);
+        assert!(cut.what.ends_with("cut short: 69 of at least 70 bytes"), "{cut:?}");
+        assert_eq!(cut.next, "download it again");
+        assert!(of(&whole[..20]).what.contains("cut short"));
+
+        let gguf =
+            |tensors: u64| [&b"GGUF\x03\0\0\0"[..], &tensors.to_le_bytes(), &[0; 8]].concat();
+        assert_eq!(of(&gguf(0)).what, "this is a GGUF v3 file");
+        assert!(of(&gguf(2)).what.ends_with("24 of at least 90 bytes"));
+        assert!(of(&gguf(u64::MAX)).what.contains("cut short"));
+    }
+
+    proptest! {
+        #[test]
+        fn something_is_said_of_any_bytes(head: Vec<u8>, at in 0..MAGICS.len()) {
+            for bytes in [head.clone(), [MAGICS[at].begins, MAGICS[at].then, &head].concat()] {
+                prop_assert!(!of(&bytes).what.is_empty());
+            }
         }
     }
 
@@ -240,6 +279,7 @@ mod tests {
     fn the_command_names_the_file_as_a_shell_takes_it() {
         let of = |path: &str| of_head(Path::new(path), b"tjgg\x03\0\0\0", 8);
         assert!(of("a/old.bin").next.contains("convert a/old.bin -o a/old.gguf "));
+        assert!(of("OUT/FILE.bin").next.contains("convert OUT/FILE.bin -o OUT/FILE.gguf "));
         assert!(of("old.gguf").next.contains("convert old.gguf -o old.new.gguf "));
         let identity = of("my model.bin");
         assert!(
