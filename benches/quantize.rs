@@ -1,8 +1,9 @@
-//! Rows to blocks and back, for every type: bytes of f32 per second on one thread.
+//! Rows to blocks and back, for every type: bytes of f32 per second on one thread; and blocks of old layouts to today's.
 #![allow(missing_docs, reason = "criterion's macros write public items")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use gristmill::quant::CODECS;
+use gristmill::quant::{CODECS, codec, transcoding};
+use gristmill::tensor::DType;
 use gristmill_benches::noise;
 
 const N: usize = 1 << 18;
@@ -42,5 +43,25 @@ fn dequantize(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, quantize, dequantize);
+fn transcode(criterion: &mut Criterion) {
+    let values = noise(3, N);
+    let mut group = criterion.benchmark_group("transcode");
+    for from in DType::ALL {
+        let (Some(to), Some(make)) = (from.successor(), codec(*from).and_then(|c| c.quantize))
+        else {
+            continue;
+        };
+        let way = transcoding(*from, to).expect("every old layout leads to today's");
+        let bytes = |dtype: DType| vec![0; dtype.row_bytes(N).expect("whole blocks")];
+        let (mut old, mut new) = (bytes(*from), bytes(to));
+        make(&values, &mut old);
+        group.throughput(Throughput::Bytes(old.len() as u64));
+        group.bench_function(from.name().to_lowercase(), |bencher| {
+            bencher.iter(|| (way.apply)(&old, &mut new));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, quantize, dequantize, transcode);
 criterion_main!(benches);
