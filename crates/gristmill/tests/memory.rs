@@ -5,11 +5,13 @@
 #![expect(unsafe_code, reason = "an allocator is unsafe by its trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gristmill::convert::{ConvertOptions, OutType};
-use gristmill::tensor::DType;
+use gristmill::tensor::{Access, DType};
+use gristmill::{OpenOptions, Target};
 use gristmill_testkit::{Options, tiny};
 
 /// The system's allocator, counting.
@@ -66,23 +68,43 @@ fn convert_within_every_budget(arch: &str, options: &Options, folder: &Path) {
 
     for (memory, threads) in [(MIB / 2, 1), (2 * MIB, 1), (2 * MIB, 8), (8 * MIB, 2)] {
         for outtype in [OutType::F16, OutType::F32, OutType::Q4_0] {
-            let output = folder.join("out.gguf");
-            let options = ConvertOptions {
-                outtype,
-                memory: memory as u64,
-                threads,
-                force: true,
-                ..ConvertOptions::default()
-            };
-            let before = IN_USE.load(Ordering::Relaxed);
-            PEAK.store(before, Ordering::Relaxed);
-            gristmill::convert(folder, &output, &options).unwrap();
-            let peak = PEAK.load(Ordering::Relaxed) - before;
-            let allowed = memory + OVERHEAD;
-            assert!(
-                peak <= allowed,
-                "{arch}, {outtype}, {threads} threads: {peak} bytes of {allowed}"
-            );
+            let options = within(outtype, 2, memory, threads);
+            measure(folder, Target::Gguf, &folder.join("out.gguf"), &options);
         }
+        // Through a file of early 2023, whose blocks are transcoded, back to a folder for Transformers.
+        let (old, new) = (folder.join("old.bin"), folder.join("new.gguf"));
+        let (legacy, steps) = match arch {
+            "llama" => (Target::Ggjt, [OutType::Q4_0, OutType::COPY, OutType::F32]),
+            _ => (Target::Ggml, [OutType::Q8_0, OutType::COPY, OutType::F16]),
+        };
+        measure(folder, legacy, &old, &within(steps[0], 0, memory, threads));
+        measure(&old, Target::Gguf, &new, &within(steps[1], 2, memory, threads));
+        let output = tempfile::tempdir().unwrap();
+        let output = output.path().join("hf");
+        measure(&new, Target::Safetensors, &output, &within(steps[2], 2, memory, threads));
     }
+}
+
+fn within(outtype: OutType, quant_version: u32, memory: usize, threads: usize) -> ConvertOptions {
+    let memory = memory as u64;
+    let force = true;
+    ConvertOptions { outtype, quant_version, memory, threads, force, ..ConvertOptions::default() }
+}
+
+/// Converts and compares the most memory in use with the budget.
+fn measure(source: &Path, target: Target, output: &Path, options: &ConvertOptions) {
+    let before = IN_USE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let opening = OpenOptions { access: Access::Read, ..OpenOptions::default() };
+    let opened = gristmill::open_with(source, &opening).unwrap();
+    opened.convert_to(target, output, options, &mut |_| ControlFlow::Continue(())).unwrap();
+    drop(opened);
+    let peak = PEAK.load(Ordering::Relaxed) - before;
+    let allowed = options.memory as usize + OVERHEAD;
+    let (name, outtype, threads) = (target.name(), options.outtype, options.threads);
+    assert!(
+        peak <= allowed,
+        "{} to {name}, {outtype}, {threads} threads: {peak} bytes of {allowed}",
+        source.display()
+    );
 }
