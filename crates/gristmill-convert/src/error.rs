@@ -124,6 +124,19 @@ pub enum Error {
         /// The version.
         version: u32,
     },
+    /// The loaders of a container want one type for all matrices, and one of these cannot have it.
+    #[error(
+        "tensor {tensor} has rows of {row_len} elements, not whole blocks of {wanted}, and programs that read such files \
+         want one type for all matrices; choose f16"
+    )]
+    NotUniform {
+        /// The tensor.
+        tensor: String,
+        /// Elements of a row.
+        row_len: usize,
+        /// The type it should have.
+        wanted: DType,
+    },
     /// A weight has no name in the dialect that is to be written.
     #[error("{file}: tensor {tensor} has no place in {target}; the model cannot be written as one")]
     NoPlace {

@@ -6,7 +6,7 @@ use gristmill_tensor::{Checkpoint, DType, Metadata, TensorInfo, keys};
 
 use crate::name;
 use crate::policy::{Policy, prevailing};
-use crate::{ConvertOptions, Error, Note, OutType, Result};
+use crate::{ConvertOptions, Error, Mixture, Note, OutType, Result};
 
 /// A conversion that can be carried out.
 #[derive(Clone, Debug)]
@@ -86,6 +86,14 @@ impl Plan {
         let mut tensors = Vec::with_capacity(source.tensors().len());
         for info in source.tensors() {
             let (dtype, note) = policy.dtype(info);
+            let uniform =
+                matches!(options.mixture, Mixture::Uniform | Mixture::UniformButEmbedding);
+            if let (true, Some(Note::RowNotWholeBlocks { tensor, row_len, wanted, .. })) =
+                (uniform, &note)
+            {
+                let (tensor, row_len, wanted) = (tensor.clone(), *row_len, *wanted);
+                return Err(Error::NotUniform { tensor, row_len, wanted });
+            }
             notes.extend(note);
             let dtype = dtype.at_version(quant_version).ok_or_else(|| Error::NoSuchLayout {
                 tensor: info.name.clone(),

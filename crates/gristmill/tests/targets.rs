@@ -170,6 +170,18 @@ fn files_of_llama_cpp_come_back_tensor_for_tensor() {
 }
 
 #[test]
+fn matrices_that_cannot_have_the_common_type_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let options_of_tiny = Options { n_embd: 48, n_head: 4, ..Options::default() };
+    tiny("gptj", &options_of_tiny).save(folder.path()).unwrap();
+    let output = folder.path().join("out.bin");
+    let error = convert(folder.path(), Target::Ggml, &output, &options(OutType::Q4_0, 2));
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("rows of 48") && message.contains("f16"), "{message}");
+    convert(folder.path(), Target::Ggml, &output, &options(OutType::F16, 2)).unwrap();
+}
+
+#[test]
 fn what_a_container_cannot_hold_is_refused_before_anything_is_written() {
     for (arch, target, outtype, version, word) in [
         ("gptj", Target::Ggmf, OutType::F16, 2, "gptj"),
