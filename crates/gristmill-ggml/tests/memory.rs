@@ -2,36 +2,11 @@
 //!
 //! A test of its own, since it replaces the allocator of the whole program.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(unsafe_code, reason = "an allocator is unsafe by its trait")]
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use common::{Raw, open};
-
-/// The system's allocator, counting.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is handed to the system's allocator unchanged, and counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let in_use = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(in_use, Ordering::Relaxed);
-        // SAFETY: the caller's promises about `layout` are the ones that `System` wants.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: `pointer` came from `System` with this `layout`, as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use gristmill_testkit::heap::{self, Counting};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -40,12 +15,8 @@ const MIB: usize = 1 << 20;
 
 /// The most that opening these bytes held at once, the bytes themselves not counted.
 fn peak(bytes: &[u8]) -> usize {
-    let before = IN_USE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    drop(open(bytes));
-    let peak = PEAK.load(Ordering::Relaxed) - before;
-    // The copy that is the source.
-    peak - bytes.len()
+    // Without the copy that is the source.
+    heap::peak(|| drop(open(bytes))) - bytes.len()
 }
 
 #[test]

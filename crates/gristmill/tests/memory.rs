@@ -2,39 +2,15 @@
 //!
 //! A test of its own, since it replaces the allocator of the whole program.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(unsafe_code, reason = "an allocator is unsafe by its trait")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gristmill::convert::{ConvertOptions, OutType};
 use gristmill::tensor::{Access, DType};
 use gristmill::{OpenOptions, Target};
+use gristmill_testkit::heap::{Counting, peak};
 use gristmill_testkit::{Options, tiny};
-
-/// The system's allocator, counting.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is handed to the system's allocator unchanged, and counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let in_use = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(in_use, Ordering::Relaxed);
-        // SAFETY: the caller's promises about `layout` are the ones that `System` wants.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: `pointer` came from `System` with this `layout`, as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -93,13 +69,11 @@ fn within(outtype: OutType, quant_version: u32, memory: usize, threads: usize) -
 
 /// Converts and compares the most memory in use with the budget.
 fn measure(source: &Path, target: Target, output: &Path, options: &ConvertOptions) {
-    let before = IN_USE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let opening = OpenOptions { access: Access::Read, ..OpenOptions::default() };
-    let opened = gristmill::open_with(source, &opening).unwrap();
-    opened.convert_to(target, output, options, &mut |_| ControlFlow::Continue(())).unwrap();
-    drop(opened);
-    let peak = PEAK.load(Ordering::Relaxed) - before;
+    let peak = peak(|| {
+        let opening = OpenOptions { access: Access::Read, ..OpenOptions::default() };
+        let opened = gristmill::open_with(source, &opening).unwrap();
+        opened.convert_to(target, output, options, &mut |_| ControlFlow::Continue(())).unwrap();
+    });
     let allowed = options.memory as usize + OVERHEAD;
     let (name, outtype, threads) = (target.name(), options.outtype, options.threads);
     assert!(
