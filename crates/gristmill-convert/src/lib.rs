@@ -7,11 +7,13 @@
 //!
 //! [`Canonical`] presents a checkpoint of any format under the house's names; a GGUF file needs none. [`convert`]
 //! plans, then streams rows from reader to writer: each thread reads a slab, turns it to `f32`, quantizes and writes
-//! it, and all slabs in work together fit [`ConvertOptions::memory`]. The bytes written depend on the checkpoint and
-//! the [`OutType`] alone.
+//! it, and all slabs in work together fit [`ConvertOptions::memory`]. Blocks of layouts that ggml gave up are carried to
+//! today's code by code, and what that costs is measured. [`Respelled`] presents a model in another dialect, for legacy
+//! ggml files and folders for Transformers. The bytes written depend on the checkpoint, the [`OutType`], the [`Mixture`]
+//! and the version of the block layouts alone.
 //!
-//! Types are chosen as llama.cpp chooses them, and the bytes are the same, with one exception: the output matrix of
-//! 4- and 5-bit files is Q8_0 where llama.cpp takes Q6_K. Vectors are F32 always; `policy` has the table.
+//! In GGUF, types are chosen as llama.cpp chooses them, and the bytes are the same, with one exception: the output
+//! matrix of 4- and 5-bit files is Q8_0 where llama.cpp takes Q6_K. Vectors are F32; `policy` has the table.
 //!
 //! A GGUF file to Q4_0:
 //!

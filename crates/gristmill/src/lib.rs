@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  checkpoint folder ┐                    ┌─ convert ─▶ model.gguf (f32 … q4_0), in bounded memory
-//!  .safetensors      ├─ open ─▶ Opened ───┤
-//!  .bin .pt .pth     │                    └─ model, tokenizer ─▶ Session ─▶ logits, text
+//!  .safetensors      │                    ├─ convert_to ─▶ legacy ggml file, folder for Transformers
+//!  .bin .pt .pth     ├─ open ─▶ Opened ───┤
+//!  legacy ggml .bin  │                    └─ model, tokenizer ─▶ Session ─▶ logits, text
 //!  .gguf             ┘
 //! ```
 //!
@@ -73,10 +74,10 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`tensor`] | tensors at rest: types, shapes, byte sources, metadata, the traits of all readers and writers |
-//! | [`gguf`], `safetensors`, `torch` | one file format each |
+//! | [`gguf`], [`ggml`], `safetensors`, `torch` | one file format each |
 //! | [`quant`] | block formats |
 //! | [`tokenizer`] | text to token ids and back |
-//! | [`graph`], [`arch`] | the vocabulary of a transformer; what GPT-J, LLaMA and MPT are |
+//! | [`graph`], [`arch`] | the vocabulary of a transformer; what GPT-J, LLaMA and the other architectures are |
 //! | [`mod@convert`] | names, order, policy, the pipeline |
 //! | [`kernels`], [`runtime`] | fast arithmetic; models, sessions, samplers |
 //! | [`verify`] | comparison and measurement |

@@ -43,8 +43,8 @@ pub struct Opened {
     tokenizer: OnceLock<Arc<Tokenizer>>,
 }
 
-/// Opens the model at `path`: a GGUF file, a checkpoint's folder, or a file of either with what belongs to it
-/// beside it. What it is is decided by content.
+/// Opens the model at `path`: a GGUF or legacy ggml file, a checkpoint's folder, or a file of one with what belongs to
+/// it beside it. What it is is decided by content.
 ///
 /// # Errors
 /// [`Error::Inputs`] listing all files that are missing or not what they should be, [`Error::Unrecognized`] saying
