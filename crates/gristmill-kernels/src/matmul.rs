@@ -3,9 +3,8 @@
 //! The result is cut into ranges of rows of the weights, which the team claims one after the other. Each element is
 //! computed by one thread in one order, so results are the same bit for bit however many threads there are.
 //!
-//! With two or more tokens, each token's row is the same bit for bit whatever the other tokens are and how many. A
-//! single token takes another kernel, which computes the same integers but adds the scaled block sums in another
-//! order: within 1e-5 relative to the magnitude of the terms.
+//! Each token's row is the same bit for bit whatever the other tokens are and how many: a single token takes another
+//! kernel than several do, but both sum in the same [`order`].
 
 pub(crate) mod activations;
 pub(crate) mod blocks;
@@ -14,6 +13,7 @@ pub(crate) mod gemm;
 pub(crate) mod kernels;
 pub(crate) mod layout;
 pub(crate) mod matrix;
+pub(crate) mod order;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +21,7 @@ pub use activations::Activations;
 pub use matrix::Matrix;
 
 use crate::{Grid, Level, Team, level};
-use kernels::{Form, Kernels, Rows, kernels_at};
+use kernels::{Kernels, Rows, kernels_at};
 
 /// One of several products of the same activations; see [`matmul_joined`].
 pub struct Product<'a> {
@@ -74,9 +74,8 @@ pub(crate) fn matmul_at(
             weight.name()
         );
         let kernels = kernels_at(level, weight.dtype());
-        if kernels.form == Form::Int8 {
-            x.make_int8(team, level);
-        }
+        let in_tiles = kernels.for_tokens(n_tokens).1;
+        x.make(team, level, kernels.form, in_tiles.then_some(kernels.shape));
         parts.push((weight, *bias, kernels));
         let tile_columns = rows_per_task(weight, n_tokens, team.n_threads());
         grids.push(Grid { values: y, row_len: weight.n_out(), tile_rows: n_tokens, tile_columns });
@@ -84,7 +83,7 @@ pub(crate) fn matmul_at(
     let x = &*x;
     team.for_each_tile_mut(&mut grids, &|number, mut tile| {
         let (weight, bias, kernels) = parts[number];
-        let kernel = if n_tokens == 1 { kernels.gemv } else { kernels.gemm };
+        let (kernel, _) = kernels.for_tokens(n_tokens);
         let columns = tile.columns();
         let bytes =
             &weight.bytes()[columns.start * weight.row_bytes()..columns.end * weight.row_bytes()];

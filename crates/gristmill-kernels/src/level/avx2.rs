@@ -49,9 +49,14 @@ where
         assert!(Level::Avx2.is_available());
         let token = y.rows().start;
         // SAFETY: the CPU has been asked.
-        unsafe { gemv::gemv::<S, H>(rows, x.int8_row(token), y.row_mut(token)) }
+        unsafe { gemv::gemv::<S, H>(rows, x.groups(), y.row_mut(token)) }
     }
-    Kernels { form: Form::Int8, gemv: gemv::<S, H>, gemm: gemm_of::<gemm::Int8<S, H>> }
+    Kernels {
+        form: Form::Int8,
+        gemv: Some(gemv::<S, H>),
+        gemm: gemm_of::<gemm::Int8<S, H>>,
+        shape: gemm::Int8::<S, H>::SHAPE,
+    }
 }
 
 /// Quantizes a row of activations; `groups` covers it.

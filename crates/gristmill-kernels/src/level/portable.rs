@@ -10,8 +10,8 @@ use gristmill_tensor::DType;
 
 use crate::matmul::activations::{BLOCK, GROUP, Group, scale_and_inverse};
 use crate::matmul::blocks::integer_types;
-use crate::matmul::gemm::gemm;
-use crate::matmul::kernels::{Form, Kernel, Kernels};
+use crate::matmul::gemm::{TileKernel, gemm};
+use crate::matmul::kernels::{Form, Kernels};
 use crate::matmul::{blocks, layout};
 
 /// The integer kernels for weights of `dtype`, if there are any.
@@ -19,13 +19,16 @@ pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
     macro_rules! table {
         ($($dtype:ident, $blocks:ty, $h:literal;)*) => {
             match dtype {
-                $(DType::$dtype => gemm::<int8::Int8<$blocks, $h>>,)*
-                _ => return None,
+                $(DType::$dtype => Some(int8::<int8::Int8<$blocks, $h>>()),)*
+                _ => None,
             }
         };
     }
-    let kernel: Kernel = integer_types!(table!);
-    Some(Kernels { form: Form::Int8, gemv: kernel, gemm: kernel })
+    integer_types!(table!)
+}
+
+fn int8<K: TileKernel>() -> Kernels {
+    Kernels { form: Form::Int8, gemv: None, gemm: gemm::<K>, shape: K::SHAPE }
 }
 
 /// Quantizes a row of activations; `groups` covers it.

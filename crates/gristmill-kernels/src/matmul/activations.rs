@@ -4,6 +4,8 @@
 //! `x ≈ d * code` with `d = amax / 127`, both kept in f32, rounded to nearest even. That form is made once, by the
 //! first product that needs it, and is the same bit for bit at every [`Level`].
 
+use super::kernels::{Form, TileShape};
+use super::order::Order;
 use crate::{Level, Team};
 
 /// Elements per block: those that share a scale.
@@ -59,13 +61,65 @@ pub(crate) fn scale_and_inverse(amax_bits: u32) -> (f32, f32) {
 /// 2^-100.
 pub(crate) const TINY: f32 = f32::from_bits((127 - 100) << 23);
 
+/// A block of one token as tiles take it; the fields are those of [`Group`].
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Column {
+    pub codes: [[i8; 4]; 8],
+    pub d: f32,
+    pub init: i32,
+    pub init_first: i32,
+    pub dsum: f32,
+}
+
+impl Column {
+    /// Block `b` of a group.
+    fn of(group: &Group, b: usize) -> Column {
+        let [first, last] = [0, 1].map(|half| group.codes[b / 4][half][b % 4].as_chunks::<4>().0);
+        let mut codes = [[0; 4]; 8];
+        codes[..4].copy_from_slice(first);
+        codes[4..].copy_from_slice(last);
+        let (d, dsum) = (group.d[b], group.dsum[b]);
+        Column { codes, d, init: group.init[b], init_first: group.init_first[b], dsum }
+    }
+
+    /// -128 times the sum of the codes, or of the first (0) or last (1) sixteen of them if halves have their own scale.
+    #[inline(always)]
+    pub(crate) fn init<const H: usize>(&self, h: usize) -> i32 {
+        match (H, h) {
+            (1, _) => self.init,
+            (_, 0) => self.init_first,
+            _ => self.init - self.init_first,
+        }
+    }
+
+    /// The sum of the values, or of the first or last sixteen of them.
+    #[inline(always)]
+    pub(crate) fn sum<const H: usize>(&self, h: usize) -> f32 {
+        if H == 1 { self.dsum } else { self.d * (self.init::<H>(h) as f32 / -128.0) }
+    }
+}
+
+/// A form of the activations that has been made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Made {
+    Row(Form),
+    Tiles(Form, TileShape),
+}
+
 /// A matrix of `n_tokens` rows of `n_in` elements, in buffers that are kept from one use to the next.
 #[derive(Default)]
 pub struct Activations {
     n_in: usize,
     f32: Vec<f32>,
-    int8: Vec<Group>,
-    int8_is_made: bool,
+    /// The int8 form of a single row.
+    groups: Vec<Group>,
+    /// The int8 form in tiles.
+    columns: Vec<Column>,
+    /// The f32 form in tiles.
+    floats: Vec<f32>,
+    /// The forms that are those of the rows as they are now.
+    made: Vec<Made>,
 }
 
 impl Activations {
@@ -96,7 +150,7 @@ impl Activations {
         assert!(n_tokens > 0 && n_in > 0, "at least one row of one element");
         self.n_in = n_in;
         self.f32.resize(n_tokens * n_in, 0.0);
-        self.int8_is_made = false;
+        self.made.clear();
         &mut self.f32
     }
 
@@ -115,36 +169,91 @@ impl Activations {
         &self.f32
     }
 
-    /// Row `t`.
-    pub(crate) fn row(&self, t: usize) -> &[f32] {
-        &self.f32[t * self.n_in..][..self.n_in]
+    /// The only row in its int8 form.
+    pub(crate) fn groups(&self) -> &[Group] {
+        debug_assert!(self.made.contains(&Made::Row(Form::Int8)));
+        &self.groups
     }
 
-    /// Row `t` in its int8 form, which [`make_int8`](Self::make_int8) has made.
-    pub(crate) fn int8_row(&self, t: usize) -> &[Group] {
-        debug_assert!(self.int8_is_made);
-        let groups = self.groups_per_row();
-        &self.int8[t * groups..][..groups]
+    /// All tokens in tiles of int8 blocks.
+    pub(crate) fn columns(&self) -> &[Column] {
+        &self.columns
     }
 
-    fn groups_per_row(&self) -> usize {
-        self.n_in.div_ceil(BLOCK * GROUP)
+    /// All tokens in tiles of floats.
+    pub(crate) fn floats(&self) -> &[f32] {
+        &self.floats
     }
 
-    /// Makes the int8 form unless it is there.
-    pub(crate) fn make_int8(&mut self, team: &Team, level: Level) {
-        if self.int8_is_made {
+    /// Makes a form, in tiles or of a single row, unless it is there.
+    pub(crate) fn make(&mut self, team: &Team, level: Level, form: Form, tiles: Option<TileShape>) {
+        let wanted = tiles.map_or(Made::Row(form), |shape| Made::Tiles(form, shape));
+        if self.made.contains(&wanted) {
             return;
         }
-        let quantize = quantizer(level);
-        let (groups, n_in, x) = (self.groups_per_row(), self.n_in, &self.f32);
-        self.int8.resize(x.len() / n_in * groups, Group::ZERO);
-        let tokens_per_task = (16384 / n_in).max(1);
-        team.for_each_chunk_mut(&mut self.int8, groups * tokens_per_task, &|i, chunk| {
-            let x = x[i * tokens_per_task * n_in..].chunks_exact(n_in);
-            chunk.chunks_exact_mut(groups).zip(x).for_each(|(int8, x)| quantize(x, int8));
-        });
-        self.int8_is_made = true;
+        match (form, tiles) {
+            (Form::F32, None) => {}
+            (Form::F32, Some(shape)) => {
+                let n_in = self.n_in;
+                fill_tiles(team, &self.f32, n_in, n_in, shape, &mut self.floats, |x, put| {
+                    x.iter().enumerate().for_each(|(i, &x)| put.step(i, x));
+                });
+            }
+            (Form::Int8, None) => {
+                self.groups.resize(self.n_in.div_ceil(BLOCK * GROUP), Group::ZERO);
+                quantizer(level)(&self.f32[..self.n_in], &mut self.groups);
+            }
+            (Form::Int8, Some(shape)) => {
+                let (quantize, n_blocks) = (quantizer(level), self.n_in.div_ceil(BLOCK));
+                let columns = &mut self.columns;
+                fill_tiles(team, &self.f32, self.n_in, n_blocks, shape, columns, |x, put| {
+                    for (g, x) in x.chunks(BLOCK * GROUP).enumerate() {
+                        let mut group = Group::ZERO;
+                        quantize(x, std::slice::from_mut(&mut group));
+                        for b in 0..x.len().div_ceil(BLOCK) {
+                            put.step(g * GROUP + b, Column::of(&group, b));
+                        }
+                    }
+                });
+            }
+        }
+        self.made.push(wanted);
+    }
+}
+
+/// Lays rows out in tiles; `split` puts each of the `n_steps` steps of a row in its place.
+fn fill_tiles<T: Copy + Default + Send>(
+    team: &Team,
+    x: &[f32],
+    n_in: usize,
+    n_steps: usize,
+    shape: TileShape,
+    tiles: &mut Vec<T>,
+    split: impl Fn(&[f32], &mut Steps<'_, T>) + Sync,
+) {
+    let order = Order::new(n_steps, shape.chains);
+    tiles.resize(x.len() / n_in * n_steps, T::default());
+    team.for_each_chunk_mut(tiles, shape.tokens * n_steps, &|i, tile| {
+        let n_tokens = tile.len() / n_steps;
+        let rows = x[i * shape.tokens * n_in..].chunks_exact(n_in);
+        for (token, row) in rows.take(n_tokens).enumerate() {
+            split(row, &mut Steps { tile: &mut *tile, order, n_tokens, token });
+        }
+    });
+}
+
+/// The places of one token's steps in its tile.
+struct Steps<'a, T> {
+    tile: &'a mut [T],
+    order: Order,
+    n_tokens: usize,
+    token: usize,
+}
+
+impl<T> Steps<'_, T> {
+    #[inline(always)]
+    fn step(&mut self, step: usize, value: T) {
+        self.tile[self.order.place(step) * self.n_tokens + self.token] = value;
     }
 }
 

@@ -5,21 +5,22 @@
 //! so that one activation, broadcast, meets sixteen weights; a tile is one or two panels times a few tokens, as many
 //! as the level's registers hold.
 
-use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::ops::Range;
-use std::thread::LocalKey;
 
 use gristmill_tensor::DType;
 use half::f16;
 
 use super::activations::Activations;
-use super::gemm::{TileKernel, gemm};
-use super::kernels::{Form, Kernels, Rows};
+use super::gemm::{self, TileKernel, blocks, gemm};
+use super::kernels::{Form, Kernels, Rows, TileShape};
 use super::matrix::dequantize;
+use super::order::Order;
 use crate::Tile;
 use crate::level::vector::{Kernel, LANES, Vector, dispatch_at};
 use crate::level::{AtLevel, Level, tag};
+
+/// Vectors that a single token's products are summed in, since an addition takes about four cycles.
+const SUMS: usize = 4;
 
 /// Elements that are widened at a time; every block type has a divisor of it as its length.
 const PIECE: usize = 256;
@@ -33,7 +34,10 @@ pub(crate) fn kernels(level: Level, dtype: DType) -> Kernels {
     }
 }
 
-fn at<T: AtLevel, const P: usize, const N: usize>(dtype: DType) -> Kernels {
+fn at<T: AtLevel, const P: usize, const N: usize>(dtype: DType) -> Kernels
+where
+    Columns<P>: gemm::Block,
+{
     match dtype {
         DType::F32 => of::<F32, T, P, N>(),
         DType::F16 => of::<F16, T, P, N>(),
@@ -42,15 +46,19 @@ fn at<T: AtLevel, const P: usize, const N: usize>(dtype: DType) -> Kernels {
     }
 }
 
-fn of<W: Widen, T: AtLevel, const P: usize, const N: usize>() -> Kernels {
+fn of<W: Widen, T: AtLevel, const P: usize, const N: usize>() -> Kernels
+where
+    Columns<P>: gemm::Block,
+{
     let gemv = |rows: &Rows<'_>, x: &Activations, y: &mut Tile<'_, f32>| {
         let token = y.rows().start;
         dispatch_at(
             T::LEVEL,
-            Gemv::<W> { rows, x: x.row(token), y: y.row_mut(token), widen: PhantomData },
+            Gemv::<W> { rows, x: x.rows(), y: y.row_mut(token), widen: PhantomData },
         );
     };
-    Kernels { form: Form::F32, gemv, gemm: gemm::<Float<W, T, P, N>> }
+    let shape = Float::<W, T, P, N>::SHAPE;
+    Kernels { form: Form::F32, gemv: Some(gemv), gemm: gemm::<Float<W, T, P, N>>, shape }
 }
 
 /// How stored weights become floats.
@@ -166,62 +174,87 @@ impl<W: Widen> Kernel for Gemv<'_, W> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let dtype = self.rows.dtype;
-        let piece_bytes = dtype.row_bytes(PIECE).expect("a piece is whole blocks");
-        let mut scratch = [0.0; PIECE];
-        for (row, y) in self.rows.iter().zip(self.y) {
-            // Four independent sums, since an addition takes about four cycles.
-            let mut sums = [V::splat(0.0); 4];
-            for (bytes, x) in row.chunks(piece_bytes).zip(self.x.chunks(PIECE)) {
-                let weights = W::piece(dtype, bytes, &mut scratch);
-                if x.len() == PIECE {
-                    for i in 0..PIECE / LANES {
-                        sums[i % 4] = weights.sixteen::<V>(i).mul_add(x.sixteen(i), sums[i % 4]);
-                    }
-                } else {
-                    for i in 0..x.len().div_ceil(LANES) {
-                        sums[i % 4] = weights.sixteen::<V>(i).mul_add(x.sixteen(i), sums[i % 4]);
-                    }
+        for (start, y) in (0..self.rows.n_rows()).step_by(LANES).zip(self.y.chunks_mut(LANES)) {
+            let mut sums = [[V::splat(0.0); LANES]; SUMS];
+            for i in 0..y.len() {
+                let chains = chains::<V, W>(self.rows.dtype, self.rows.row(start + i), self.x);
+                for s in 0..SUMS {
+                    sums[s][i] = chains[s];
                 }
             }
-            *y = ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum();
+            // The chains' sums are added one after the other, sixteen rows at once.
+            let mut total = V::splat(0.0);
+            for sums in sums {
+                for chain in V::transpose(sums) {
+                    total = total + chain;
+                }
+            }
+            put(y, total);
         }
     }
 }
 
-/// One column of a panel: sixteen rows.
+/// The sums of the chains of a row: lane `l` of vector `s` is chain `16 s + l`.
+#[inline(always)]
+fn chains<V: Vector, W: Widen>(dtype: DType, row: &[u8], x: &[f32]) -> [V; SUMS] {
+    let piece_bytes = dtype.row_bytes(PIECE).expect("a piece is whole blocks");
+    let mut scratch = [0.0; PIECE];
+    let mut sums = [V::splat(0.0); SUMS];
+    for (bytes, x) in row.chunks(piece_bytes).zip(x.chunks(PIECE)) {
+        let weights = W::piece(dtype, bytes, &mut scratch);
+        if x.len() == PIECE {
+            for i in 0..PIECE / LANES {
+                sums[i % SUMS] = weights.sixteen::<V>(i).mul_add(x.sixteen(i), sums[i % SUMS]);
+            }
+        } else {
+            for i in 0..x.len().div_ceil(LANES) {
+                sums[i % SUMS] = weights.sixteen::<V>(i).mul_add(x.sixteen(i), sums[i % SUMS]);
+            }
+        }
+    }
+    sums
+}
+
+/// `P` times sixteen rows of one weight each.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-pub(crate) struct Column([f32; LANES]);
+pub(crate) struct Columns<const P: usize>([[f32; LANES]; P]);
+
+impl<const P: usize> Columns<P> {
+    const ZERO: Columns<P> = Columns([[0.0; LANES]; P]);
+}
+
+blocks!(Columns<1> Columns<2>);
 
 /// The tile kernel of `P` panels and up to `N` tokens at level `T`.
 pub(crate) struct Float<W, T, const P: usize, const N: usize>(PhantomData<(W, T)>);
 
-impl<W: Widen, T: AtLevel, const P: usize, const N: usize> TileKernel for Float<W, T, P, N> {
-    type Block = Column;
+impl<W: Widen, T: AtLevel, const P: usize, const N: usize> TileKernel for Float<W, T, P, N>
+where
+    Columns<P>: gemm::Block,
+{
+    type Block = Columns<P>;
+    type Column = f32;
     const ROWS: usize = P * LANES;
-    const TOKENS: usize = N;
     const STEP: usize = 1;
-    const BLOCKS_PER_STEP: usize = P;
-    const SLICE: usize = PIECE;
-    const ZERO: Column = Column([0.0; LANES]);
+    const SHAPE: TileShape = TileShape { tokens: N, chains: SUMS * LANES };
 
-    fn scratch() -> &'static LocalKey<RefCell<Vec<Column>>> {
-        thread_local! { static PANEL: RefCell<Vec<Column>> = const { RefCell::new(Vec::new()) } }
-        &PANEL
+    fn columns(x: &Activations) -> &[f32] {
+        x.floats()
     }
 
-    fn pack(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Column]) {
-        let columns = panel.as_chunks_mut::<P>().0;
-        dispatch_at(T::LEVEL, Pack::<W, P> { rows, steps, columns, widen: PhantomData });
+    fn pack(rows: &Rows<'_>, order: Order, panel: &mut [Columns<P>]) {
+        dispatch_at(T::LEVEL, Pack::<W, P> { rows, order, panel, widen: PhantomData });
     }
 
-    fn tile(panel: &[Column], x: &Activations, steps: Range<usize>, y: &mut Tile<'_, f32>) {
-        let columns = panel.as_chunks::<P>().0;
+    fn tile(panel: &[Columns<P>], columns: &[f32], order: Order, y: &mut Tile<'_, f32>) {
         macro_rules! tile_of {
             ($($n:literal)*) => {
                 match y.rows().len() {
-                    $($n => dispatch_at(T::LEVEL, RegisterTile::<P, $n> { columns, x, steps, y }),)*
+                    $($n => {
+                        let columns = columns.as_chunks::<$n>().0;
+                        dispatch_at(T::LEVEL, RegisterTile::<P, $n> { panel, columns, order, y })
+                    })*
                     n => unreachable!("{n} tokens are more than a tile has"),
                 }
             };
@@ -230,11 +263,11 @@ impl<W: Widen, T: AtLevel, const P: usize, const N: usize> TileKernel for Float<
     }
 }
 
-/// Widens a slice of up to `16 P` rows and puts them side by side.
+/// Widens up to `16 P` rows and puts them side by side.
 struct Pack<'a, W, const P: usize> {
     rows: &'a Rows<'a>,
-    steps: Range<usize>,
-    columns: &'a mut [[Column; P]],
+    order: Order,
+    panel: &'a mut [Columns<P>],
     widen: PhantomData<W>,
 }
 
@@ -243,38 +276,41 @@ impl<W: Widen, const P: usize> Kernel for Pack<'_, W, P> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Pack { rows, steps, columns, .. } = self;
-        let bytes = |n| rows.dtype.row_bytes(n).expect("slices are whole blocks");
-        let slice = bytes(steps.start)..bytes(steps.end);
+        let Pack { rows, order, panel, .. } = self;
         let last = rows.n_rows() - 1;
         let mut scratch = [[0.0; PIECE]; LANES];
         for p in 0..P {
-            // Rows that are not there are copies of the last; nobody looks at their sums.
-            let mut row = p * LANES;
-            let pieces = scratch.each_mut().map(|scratch| {
-                let bytes = &rows.row(last.min(row))[slice.clone()];
-                row += 1;
-                W::piece(rows.dtype, bytes, scratch)
-            });
-            for (i, columns) in columns.chunks_mut(LANES).enumerate() {
-                let mut square = [V::splat(0.0); LANES];
-                for r in 0..LANES {
-                    square[r] = pieces[r].sixteen(i);
-                }
-                let square = V::transpose(square);
-                for (column, values) in columns.iter_mut().zip(square) {
-                    values.store(&mut column[p].0);
+            for start in (0..order.n_steps()).step_by(PIECE) {
+                let end = order.n_steps().min(start + PIECE);
+                let bytes = |n| rows.dtype.row_bytes(n).expect("pieces are whole blocks");
+                let piece = bytes(start)..bytes(end);
+                // Rows that are not there are copies of the last; nobody looks at their sums.
+                let mut row = p * LANES;
+                let pieces = scratch.each_mut().map(|scratch| {
+                    let bytes = &rows.row(last.min(row))[piece.clone()];
+                    row += 1;
+                    W::piece(rows.dtype, bytes, scratch)
+                });
+                for i in 0..(end - start).div_ceil(LANES) {
+                    let mut square = [V::splat(0.0); LANES];
+                    for r in 0..LANES {
+                        square[r] = pieces[r].sixteen(i);
+                    }
+                    let first = start + i * LANES;
+                    for (k, values) in (first..end).zip(V::transpose(square)) {
+                        values.store(&mut panel[order.place(k)].0[p]);
+                    }
                 }
             }
         }
     }
 }
 
-/// The sums of a tile, which stay in registers while a slice is walked.
+/// The sums of a tile, which stay in registers while a chain is walked.
 struct RegisterTile<'a, 'y, const P: usize, const N: usize> {
-    columns: &'a [[Column; P]],
-    x: &'a Activations,
-    steps: Range<usize>,
+    panel: &'a [Columns<P>],
+    columns: &'a [[f32; N]],
+    order: Order,
     y: &'a mut Tile<'y, f32>,
 }
 
@@ -283,57 +319,59 @@ impl<const P: usize, const N: usize> Kernel for RegisterTile<'_, '_, P, N> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let RegisterTile { columns, x, steps, y } = self;
-        let first = y.rows().start;
-        let xs: [&[f32]; N] =
-            std::array::from_fn(|n| &x.row(first + n)[steps.clone()][..columns.len()]);
-        let mut sums = [[V::splat(0.0); P]; N];
-        // Sixteen columns at a time, so that the compiler sees that all indices are inside.
-        let (squares, rest) = columns.as_chunks::<LANES>();
-        for (i, square) in squares.iter().enumerate() {
-            let xs: [&[f32; LANES]; N] =
-                xs.map(|x| x[LANES * i..].first_chunk().expect("x is as long"));
-            for k in 0..LANES {
-                add_column(&square[k], |n| xs[n][k], &mut sums);
+        let RegisterTile { panel, columns, order, y } = self;
+        let mut totals = [[V::splat(0.0); P]; N];
+        for chain in order.chains() {
+            let mut sums = [[V::splat(0.0); P]; N];
+            for (weights, x) in panel[chain.clone()].iter().zip(&columns[chain]) {
+                add_step(weights, x, &mut sums);
             }
+            add(&mut totals, sums);
         }
-        for (k, column) in rest.iter().enumerate() {
-            add_column(column, |n| xs[n][LANES * squares.len() + k], &mut sums);
+        for (weights, x) in panel[order.singles()].iter().zip(&columns[order.singles()]) {
+            let mut sums = [[V::splat(0.0); P]; N];
+            add_step(weights, x, &mut sums);
+            add(&mut totals, sums);
         }
+        let first = y.rows().start;
         for n in 0..N {
-            let y = y.row_mut(first + n);
-            for p in 0..P.min(y.len().div_ceil(LANES)) {
-                let end = y.len().min((p + 1) * LANES);
-                add_or_set(&mut y[p * LANES..end], sums[n][p], steps.start == 0);
+            for (y, total) in y.row_mut(first + n).chunks_mut(LANES).zip(totals[n]) {
+                put(y, total);
             }
         }
     }
 }
 
-/// Adds the products of one column of weights with one activation of each token.
+/// Adds the products of one step.
 #[inline(always)]
-fn add_column<V: Vector, const P: usize, const N: usize>(
-    column: &[Column; P],
-    x: impl Fn(usize) -> f32,
+fn add_step<V: Vector, const P: usize, const N: usize>(
+    weights: &Columns<P>,
+    x: &[f32; N],
     sums: &mut [[V; P]; N],
 ) {
     for n in 0..N {
-        let value = V::splat(x(n));
+        let x = V::splat(x[n]);
         for p in 0..P {
-            sums[n][p] = V::load(&column[p].0).mul_add(value, sums[n][p]);
+            sums[n][p] = V::load(&weights.0[p]).mul_add(x, sums[n][p]);
         }
     }
 }
 
-/// Writes as many of the sums as `y` has elements, or adds them to what is there.
+/// Adds the sums of a chain.
 #[inline(always)]
-fn add_or_set<V: Vector>(y: &mut [f32], sum: V, set: bool) {
-    if let Ok(y) = <&mut [f32; LANES]>::try_from(&mut *y) {
-        let sum = if set { sum } else { V::load(y) + sum };
-        sum.store(y);
-        return;
+fn add<V: Vector, const P: usize, const N: usize>(totals: &mut [[V; P]; N], sums: [[V; P]; N]) {
+    for n in 0..N {
+        for p in 0..P {
+            totals[n][p] = totals[n][p] + sums[n][p];
+        }
     }
-    for (y, sum) in y.iter_mut().zip(sum.to_array()) {
-        *y = if set { sum } else { *y + sum };
+}
+
+/// Writes as many elements as `y` has.
+#[inline(always)]
+fn put<V: Vector>(y: &mut [f32], values: V) {
+    match <&mut [f32; LANES]>::try_from(&mut *y) {
+        Ok(y) => values.store(y),
+        Err(_) => y.copy_from_slice(&values.to_array()[..y.len()]),
     }
 }

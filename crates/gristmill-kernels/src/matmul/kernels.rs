@@ -26,6 +26,12 @@ impl<'a> Rows<'a> {
         self.bytes.chunks_exact(self.row_bytes)
     }
 
+    /// Some of the rows.
+    pub(crate) fn part(&self, rows: std::ops::Range<usize>) -> Rows<'a> {
+        let bytes = &self.bytes[rows.start * self.row_bytes..rows.end * self.row_bytes];
+        Rows { bytes, ..*self }
+    }
+
     /// The stored bytes of row `row`.
     pub(crate) fn row(&self, row: usize) -> &'a [u8] {
         &self.bytes[row * self.row_bytes..][..self.row_bytes]
@@ -43,15 +49,36 @@ pub(crate) enum Form {
 /// weight.
 pub(crate) type Kernel = fn(&Rows<'_>, &Activations, &mut Tile<'_, f32>);
 
+/// How kernels for several tokens take activations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TileShape {
+    /// Tokens that go side by side.
+    pub tokens: usize,
+    /// Chains in which the steps of a row are summed; see [`Order`](super::order::Order).
+    pub chains: usize,
+}
+
 /// How weights of one type are multiplied at one level.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernels {
     /// What both need.
     pub form: Form,
-    /// For a single token: weights are read once, and memory sets the pace.
-    pub gemv: Kernel,
+    /// For a single token, if that has a kernel of its own: weights are read once, and memory sets the pace.
+    pub gemv: Option<Kernel>,
     /// For several tokens: weights are unpacked once for all of them, and arithmetic sets the pace.
     pub gemm: Kernel,
+    /// What `gemm` needs besides.
+    pub shape: TileShape,
+}
+
+impl Kernels {
+    /// The kernel for so many tokens, and whether it takes them in tiles.
+    pub(crate) fn for_tokens(&self, n_tokens: usize) -> (Kernel, bool) {
+        match self.gemv {
+            Some(gemv) if n_tokens == 1 => (gemv, false),
+            _ => (self.gemm, true),
+        }
+    }
 }
 
 /// The kernels of a level this CPU has, for a type that [`Matrix`](super::Matrix) accepts.

@@ -7,8 +7,8 @@ use super::unpack::Stored;
 use crate::matmul::activations::{GROUP, Group};
 use crate::matmul::kernels::Rows;
 
-/// Blocks per step.
-const EIGHT: usize = 8;
+/// Blocks per step, and rows per register.
+pub(super) const EIGHT: usize = 8;
 
 /// How far ahead of use weights are asked for.
 const PREFETCH: usize = 4096;
@@ -16,20 +16,39 @@ const PREFETCH: usize = 4096;
 /// One product per row.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn gemv<S: Stored<H>, const H: usize>(rows: &Rows<'_>, x: &[Group], y: &mut [f32]) {
-    for (row, y) in rows.iter().zip(y) {
-        let mut sum = _mm256_setzero_ps();
-        let eights = row.chunks_exact(S::EIGHT_BYTES);
-        let rest = eights.remainder();
-        for (i, weights) in eights.enumerate() {
-            prefetch(weights, PREFETCH);
-            sum = add_eight::<S, H, true>(weights, &x[i / 2], i % 2, sum);
+    for (start, y) in (0..rows.n_rows()).step_by(EIGHT).zip(y.chunks_mut(EIGHT)) {
+        let mut sums = [_mm256_setzero_si256(); EIGHT];
+        for i in 0..y.len() {
+            sums[i] = _mm256_castps_si256(chains::<S, H>(rows.row(start + i), x));
         }
-        if !rest.is_empty() {
-            let i = row.len() / S::EIGHT_BYTES;
-            sum = add_eight::<S, H, false>(rest, &x[i / 2], i % 2, sum);
+        // The chains' sums are added one after the other, eight rows at once.
+        let mut total = _mm256_setzero_ps();
+        for chain in transpose(sums) {
+            total = _mm256_add_ps(total, _mm256_castsi256_ps(chain));
         }
-        *y = total(sum);
+        let mut values = [0.0; EIGHT];
+        // SAFETY: eight floats are there.
+        unsafe { _mm256_storeu_ps(values.as_mut_ptr(), total) };
+        y.copy_from_slice(&values[..y.len()]);
     }
+}
+
+/// The sums of the eight chains of a row: lane `c` has those of the blocks `c`, `c + 8` and so on.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn chains<S: Stored<H>, const H: usize>(row: &[u8], x: &[Group]) -> __m256 {
+    let mut sum = _mm256_setzero_ps();
+    let eights = row.chunks_exact(S::EIGHT_BYTES);
+    let rest = eights.remainder();
+    for (i, weights) in eights.enumerate() {
+        prefetch(weights, PREFETCH);
+        sum = add_eight::<S, H, true>(weights, &x[i / 2], i % 2, sum);
+    }
+    if !rest.is_empty() {
+        let i = row.len() / S::EIGHT_BYTES;
+        sum = add_eight::<S, H, false>(rest, &x[i / 2], i % 2, sum);
+    }
+    sum
 }
 
 /// Adds the products of eight blocks, the first or second half of a group, to the eight sums.
@@ -145,13 +164,28 @@ fn block_sums(pairs: [__m256i; 4]) -> __m256i {
     _mm256_permutevar8x32_epi32(sums, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
 }
 
-/// The sum of eight lanes.
+/// Dword `j` of register `i` goes to dword `i` of register `j`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn total(sum: __m256) -> f32 {
-    let four = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps::<1>(sum));
-    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+pub(super) fn transpose(rows: [__m256i; 8]) -> [__m256i; 8] {
+    // Inside each 128-bit lane first: register `4 k + j`, lane `l` then holds column `4 l + j` of rows 4k..4k+4.
+    let mut quads = rows;
+    for k in [0, 4] {
+        let low01 = _mm256_unpacklo_epi32(rows[k], rows[k + 1]);
+        let high01 = _mm256_unpackhi_epi32(rows[k], rows[k + 1]);
+        let low23 = _mm256_unpacklo_epi32(rows[k + 2], rows[k + 3]);
+        let high23 = _mm256_unpackhi_epi32(rows[k + 2], rows[k + 3]);
+        quads[k] = _mm256_unpacklo_epi64(low01, low23);
+        quads[k + 1] = _mm256_unpackhi_epi64(low01, low23);
+        quads[k + 2] = _mm256_unpacklo_epi64(high01, high23);
+        quads[k + 3] = _mm256_unpackhi_epi64(high01, high23);
+    }
+    let mut columns = rows;
+    for j in 0..4 {
+        columns[j] = _mm256_permute2x128_si256::<0x20>(quads[j], quads[4 + j]);
+        columns[4 + j] = _mm256_permute2x128_si256::<0x31>(quads[j], quads[4 + j]);
+    }
+    columns
 }
 
 /// Asks for the lines `distance` bytes after those of `weights`. Past the end of the weights this asks for nothing

@@ -8,19 +8,17 @@
 #![expect(unsafe_code, reason = "vector loads and stores")]
 
 use std::arch::x86_64::*;
-use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::ops::Range;
-use std::thread::LocalKey;
 
 use super::gemv::prefetch;
 use super::transpose::transpose;
 use super::unpack::{Stored, nibbles};
 use crate::Tile;
 use crate::level::Level;
-use crate::matmul::activations::{Activations, GROUP, Group};
-use crate::matmul::gemm::TileKernel;
-use crate::matmul::kernels::Rows;
+use crate::matmul::activations::{Activations, Column, GROUP};
+use crate::matmul::gemm::{self, TileKernel, blocks};
+use crate::matmul::kernels::{Rows, TileShape};
+use crate::matmul::order::Order;
 
 /// 32 rows of one block, unpacked and transposed, with `H` scales for each.
 #[derive(Clone, Copy)]
@@ -36,57 +34,40 @@ impl<const H: usize> Block<H> {
     const ZERO: Block<H> = unsafe { std::mem::zeroed() };
 }
 
-/// Memory for panels, one per thread and size of block.
-pub(crate) trait Scratch: Sized + 'static {
-    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>>;
-}
-
-macro_rules! scratch {
-    ($($h:literal)*) => { $(
-        impl Scratch for Block<$h> {
-            fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>> {
-                thread_local! { static PANEL: RefCell<Vec<Block<$h>>> = const { RefCell::new(Vec::new()) } }
-                &PANEL
-            }
-        }
-    )* };
-}
-
-scratch! { 1 2 }
+blocks!(Block<1> Block<2>);
 
 /// The kernel for weights stored as `S`.
 pub(crate) struct Int8<S, const H: usize>(PhantomData<S>);
 
 impl<S: Stored<H>, const H: usize> TileKernel for Int8<S, H>
 where
-    Block<H>: Scratch,
+    Block<H>: gemm::Block,
 {
     type Block = Block<H>;
+    type Column = Column;
     const ROWS: usize = 32;
-    const TOKENS: usize = 6;
     const STEP: usize = 32;
-    const SLICE: usize = 4 * GROUP;
-    const ZERO: Block<H> = Block::ZERO;
+    const SHAPE: TileShape = TileShape { tokens: 6, chains: GROUP };
 
-    fn scratch() -> &'static LocalKey<RefCell<Vec<Block<H>>>> {
-        Block::<H>::scratch()
+    fn columns(x: &Activations) -> &[Column] {
+        x.columns()
     }
 
-    fn pack(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Block<H>]) {
+    fn pack(rows: &Rows<'_>, order: Order, panel: &mut [Block<H>]) {
         assert!(Level::Avx512.is_available() && rows.n_rows() > 0);
         // SAFETY: the CPU has been asked.
-        unsafe { pack::<S, H>(rows, steps, panel) }
+        unsafe { pack::<S, H>(rows, order, panel) }
     }
 
-    fn tile(panel: &[Block<H>], x: &Activations, steps: Range<usize>, y: &mut Tile<'_, f32>) {
+    fn tile(panel: &[Block<H>], columns: &[Column], order: Order, y: &mut Tile<'_, f32>) {
         assert!(Level::Avx512.is_available());
         macro_rules! tile_of {
             ($($n:literal)*) => {
                 match (y.rows().len(), S::HAS_MIN) {
                     // SAFETY: the CPU has been asked.
-                    $(($n, false) => unsafe { tile::<H, $n, false>(panel, x, steps, y) },
+                    $(($n, false) => unsafe { tile::<H, $n, false>(panel, columns, order, y) },
                     // SAFETY: as above.
-                    ($n, true) => unsafe { tile::<H, $n, true>(panel, x, steps, y) },)*
+                    ($n, true) => unsafe { tile::<H, $n, true>(panel, columns, order, y) },)*
                     (n, _) => unreachable!("{n} tokens are more than a tile has"),
                 }
             };
@@ -96,30 +77,40 @@ where
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn pack<S: Stored<H>, const H: usize>(
-    rows: &Rows<'_>,
-    steps: Range<usize>,
-    panel: &mut [Block<H>],
-) {
+fn pack<S: Stored<H>, const H: usize>(rows: &Rows<'_>, order: Order, panel: &mut [Block<H>]) {
     let last = rows.n_rows() - 1;
-    let slice = steps.start * S::QUAD_BYTES / 4..steps.end * S::QUAD_BYTES / 4;
-    // What is packed next: the following slice of each row, or the first slice of the row a panel further on.
-    let next =
-        if slice.end < rows.row_bytes { slice.len() } else { 32 * rows.row_bytes - slice.start };
     for half in 0..2 {
-        // Rows that are not there are copies of the last; nobody looks at their sums.
-        let sixteen: [&[u8]; 16] =
-            std::array::from_fn(|i| &rows.row(last.min(16 * half + i))[slice.clone()]);
-        for (g, blocks) in panel.chunks_mut(GROUP).enumerate() {
-            let start = g * 4 * S::QUAD_BYTES;
-            let group = sixteen.map(|row| &row[start..][..blocks.len() * S::QUAD_BYTES / 4]);
-            group.iter().for_each(|row| prefetch(row, next));
-            if blocks.len() == GROUP {
-                pack_group::<S, H, true>(group, half, blocks);
+        for start in (0..order.n_steps()).step_by(GROUP) {
+            let n_blocks = GROUP.min(order.n_steps() - start);
+            let bytes = start * S::QUAD_BYTES / 4..(start + n_blocks) * S::QUAD_BYTES / 4;
+            // Rows that are not there are copies of the last; nobody looks at their sums.
+            let group: [&[u8]; 16] =
+                std::array::from_fn(|i| &rows.row(last.min(16 * half + i))[bytes.clone()]);
+            // What is packed next of these rows' neighbours is the same place a panel further on.
+            group.iter().for_each(|row| prefetch(row, 32 * rows.row_bytes));
+            let places = std::array::from_fn(|b| order.place(start + b));
+            let mut places = Places { panel: &mut *panel, places, n_blocks };
+            if n_blocks == GROUP {
+                pack_group::<S, H, true>(group, half, &mut places);
             } else {
-                pack_group::<S, H, false>(group, half, blocks);
+                pack_group::<S, H, false>(group, half, &mut places);
             }
         }
+    }
+}
+
+/// Where the blocks of a group go in a panel.
+struct Places<'a, const H: usize> {
+    panel: &'a mut [Block<H>],
+    places: [usize; GROUP],
+    n_blocks: usize,
+}
+
+impl<const H: usize> Places<'_, H> {
+    /// The place of block `b` of the group, if it is there.
+    #[inline(always)]
+    fn block(&mut self, b: usize) -> Option<&mut Block<H>> {
+        (b < self.n_blocks).then(|| &mut self.panel[self.places[b]])
     }
 }
 
@@ -128,13 +119,13 @@ fn pack<S: Stored<H>, const H: usize>(
 fn pack_group<S: Stored<H>, const H: usize, const FULL: bool>(
     rows: [&[u8]; 16],
     half: usize,
-    panel: &mut [Block<H>],
+    places: &mut Places<'_, H>,
 ) {
-    for (q, blocks) in panel.chunks_mut(4).enumerate() {
+    for q in 0..places.n_blocks.div_ceil(4) {
         if S::NIBBLES {
-            pack_nibbles::<S, H, FULL>(rows, q, half, blocks);
+            pack_nibbles::<S, H, FULL>(rows, q, half, places);
         } else {
-            pack_codes::<S, H, FULL>(rows, q, half, blocks);
+            pack_codes::<S, H, FULL>(rows, q, half, places);
         }
     }
     let mut numbers = [[_mm512_setzero_si512(); 16]; H];
@@ -146,8 +137,10 @@ fn pack_group<S: Stored<H>, const H: usize, const FULL: bool>(
         }
     }
     for h in 0..H {
-        for (block, d) in panel.iter_mut().zip(transpose(numbers[h])) {
-            block.d[h][half] = _mm512_castsi512_ps(d);
+        for (b, d) in transpose(numbers[h]).into_iter().enumerate() {
+            if let Some(block) = places.block(b) {
+                block.d[h][half] = _mm512_castsi512_ps(d);
+            }
         }
     }
     if S::HAS_MIN {
@@ -159,8 +152,10 @@ fn pack_group<S: Stored<H>, const H: usize, const FULL: bool>(
             }
         }
         for h in 0..H {
-            for (block, m) in panel.iter_mut().zip(transpose(numbers[h])) {
-                block.m[h][half] = _mm512_castsi512_ps(m);
+            for (b, m) in transpose(numbers[h]).into_iter().enumerate() {
+                if let Some(block) = places.block(b) {
+                    block.m[h][half] = _mm512_castsi512_ps(m);
+                }
             }
         }
     }
@@ -181,7 +176,7 @@ fn pack_nibbles<S: Stored<H>, const H: usize, const FULL: bool>(
     rows: [&[u8]; 16],
     q: usize,
     half: usize,
-    blocks: &mut [Block<H>],
+    places: &mut Places<'_, H>,
 ) {
     let mut bytes = [_mm512_setzero_si512(); 16];
     for i in 0..16 {
@@ -196,7 +191,7 @@ fn pack_nibbles<S: Stored<H>, const H: usize, const FULL: bool>(
                 let (b, part) = S::place(lane, nibble);
                 // SAFETY: this function has the instructions.
                 let codes = unsafe { S::codes(codes[nibble]) };
-                if let Some(block) = blocks.get_mut(b) {
+                if let Some(block) = places.block(4 * q + b) {
                     block.codes[4 * part + j][half] = _mm512_add_epi8(codes, offset::<S, H>());
                 }
             }
@@ -211,7 +206,7 @@ fn pack_codes<S: Stored<H>, const H: usize, const FULL: bool>(
     rows: [&[u8]; 16],
     q: usize,
     half: usize,
-    blocks: &mut [Block<H>],
+    places: &mut Places<'_, H>,
 ) {
     for part in 0..2 {
         let mut codes = [_mm512_setzero_si512(); 16];
@@ -220,7 +215,8 @@ fn pack_codes<S: Stored<H>, const H: usize, const FULL: bool>(
             codes[i] = unsafe { S::quad::<FULL>(rows[i], q) }[part];
         }
         let columns = transpose(codes);
-        for (b, block) in blocks.iter_mut().enumerate() {
+        for b in 0..4 {
+            let Some(block) = places.block(4 * q + b) else { break };
             for j in 0..4 {
                 block.codes[4 * part + j][half] =
                     _mm512_add_epi8(columns[4 * b + j], offset::<S, H>());
@@ -232,30 +228,40 @@ fn pack_codes<S: Stored<H>, const H: usize, const FULL: bool>(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn tile<const H: usize, const N: usize, const MIN: bool>(
     panel: &[Block<H>],
-    x: &Activations,
-    steps: Range<usize>,
+    columns: &[Column],
+    order: Order,
     y: &mut Tile<'_, f32>,
 ) {
-    let first_group = steps.start / GROUP;
-    let mut columns: [&[Group]; N] = [&[]; N];
-    for n in 0..N {
-        columns[n] = &x.int8_row(y.rows().start + n)[first_group..];
-    }
-    let mut sums = [[_mm512_setzero_ps(); 2]; N];
-    for (g, blocks) in panel.chunks(GROUP).enumerate() {
-        let mut group = [&columns[0][g]; N];
-        for n in 1..N {
-            group[n] = &columns[n][g];
-        }
-        for (q, blocks) in blocks.chunks(4).enumerate() {
-            for (i, block) in blocks.iter().enumerate() {
-                for h in 0..H {
-                    add_block::<H, N, MIN>(block, group, q, i, h, &mut sums);
-                }
+    let columns = columns.as_chunks::<N>().0;
+    let mut totals = [[_mm512_setzero_ps(); 2]; N];
+    for chain in order.chains() {
+        let mut sums = [[_mm512_setzero_ps(); 2]; N];
+        for (block, x) in panel[chain.clone()].iter().zip(&columns[chain]) {
+            for h in 0..H {
+                add_block::<H, N, MIN>(block, x, h, &mut sums);
             }
         }
+        add(&mut totals, sums);
     }
-    write(sums, steps.start == 0, y);
+    for (block, x) in panel[order.singles()].iter().zip(&columns[order.singles()]) {
+        let mut sums = [[_mm512_setzero_ps(); 2]; N];
+        for h in 0..H {
+            add_block::<H, N, MIN>(block, x, h, &mut sums);
+        }
+        add(&mut totals, sums);
+    }
+    write(totals, y);
+}
+
+/// Adds the sums of a chain.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn add<const N: usize>(totals: &mut [[__m512; 2]; N], sums: [[__m512; 2]; N]) {
+    for n in 0..N {
+        for half in 0..2 {
+            totals[n][half] = _mm512_add_ps(totals[n][half], sums[n][half]);
+        }
+    }
 }
 
 /// Adds the products of one block, or of its half `h` if halves have their own scales.
@@ -263,22 +269,19 @@ fn tile<const H: usize, const N: usize, const MIN: bool>(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn add_block<const H: usize, const N: usize, const MIN: bool>(
     block: &Block<H>,
-    x: [&Group; N],
-    q: usize,
-    i: usize,
+    x: &[Column; N],
     h: usize,
     sums: &mut [[__m512; 2]; N],
 ) {
-    let b = 4 * q + i;
     let mut products = [[_mm512_setzero_si512(); 2]; N];
     for n in 0..N {
-        products[n] = [_mm512_set1_epi32(init::<H>(x[n], b, h)); 2];
+        products[n] = [_mm512_set1_epi32(x[n].init::<H>(h)); 2];
     }
     for j in h * 4..(h + 2 / H) * 4 {
         let codes = block.codes[j];
         for n in 0..N {
-            let four = x[n].codes[q][j / 4][i].as_chunks::<4>().0[j % 4];
-            let four = _mm512_set1_epi32(i32::from_le_bytes(four.map(|code| code as u8)));
+            let four = x[n].codes[j].map(|code| code as u8);
+            let four = _mm512_set1_epi32(i32::from_le_bytes(four));
             for half in 0..2 {
                 products[n][half] = _mm512_dpbusd_epi32(products[n][half], codes[half], four);
             }
@@ -286,36 +289,21 @@ fn add_block<const H: usize, const N: usize, const MIN: bool>(
     }
     for n in 0..N {
         for half in 0..2 {
-            let scale = _mm512_mul_ps(block.d[h][half], _mm512_set1_ps(x[n].d[b]));
+            let scale = _mm512_mul_ps(block.d[h][half], _mm512_set1_ps(x[n].d));
             sums[n][half] =
                 _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[n][half]), scale, sums[n][half]);
             if MIN {
-                let total = if H == 1 {
-                    x[n].dsum[b]
-                } else {
-                    x[n].d[b] * (init::<H>(x[n], b, h) as f32 / -128.0)
-                };
-                sums[n][half] =
-                    _mm512_fmadd_ps(block.m[h][half], _mm512_set1_ps(total), sums[n][half]);
+                let sum = _mm512_set1_ps(x[n].sum::<H>(h));
+                sums[n][half] = _mm512_fmadd_ps(block.m[h][half], sum, sums[n][half]);
             }
         }
     }
 }
 
-/// -128 times the sum of the activations of a block, or of its first or last half.
-#[inline]
-fn init<const H: usize>(x: &Group, b: usize, h: usize) -> i32 {
-    match (H, h) {
-        (1, _) => x.init[b],
-        (_, 0) => x.init_first[b],
-        _ => x.init[b] - x.init_first[b],
-    }
-}
-
-/// Writes the sums of a tile, or adds them to what is there.
+/// Writes the sums of a tile.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn write<const N: usize>(sums: [[__m512; 2]; N], first: bool, y: &mut Tile<'_, f32>) {
+fn write<const N: usize>(sums: [[__m512; 2]; N], y: &mut Tile<'_, f32>) {
     let (n_tokens, n_rows) = (y.rows().len(), y.columns().len());
     assert!(n_tokens == N && n_rows <= 32, "the tile's size");
     let masks = [(1u32 << n_rows.min(16)) - 1, (1u32 << n_rows.saturating_sub(16)) - 1];
@@ -323,13 +311,8 @@ pub(super) fn write<const N: usize>(sums: [[__m512; 2]; N], first: bool, y: &mut
     for n in 0..N {
         for half in 0..2 {
             let (mask, at) = (masks[half] as __mmask16, start.wrapping_add(n * stride + 16 * half));
-            let mut sum = sums[n][half];
-            if !first {
-                // SAFETY: the mask lets through only elements of the tile.
-                sum = _mm512_add_ps(unsafe { _mm512_maskz_loadu_ps(mask, at) }, sum);
-            }
-            // SAFETY: as above, and the tile is ours to write.
-            unsafe { _mm512_mask_storeu_ps(at, mask, sum) };
+            // SAFETY: the mask lets through only elements of the tile, which is ours to write.
+            unsafe { _mm512_mask_storeu_ps(at, mask, sums[n][half]) };
         }
     }
 }

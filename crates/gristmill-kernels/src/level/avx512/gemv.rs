@@ -7,6 +7,7 @@
 
 use std::arch::x86_64::*;
 
+use super::transpose::transpose;
 use super::unpack::Stored;
 use crate::matmul::activations::Group;
 use crate::matmul::kernels::Rows;
@@ -18,20 +19,38 @@ pub(super) const PREFETCH: usize = 6144;
 /// One product per row.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 pub(super) fn gemv<S: Stored<H>, const H: usize>(rows: &Rows<'_>, x: &[Group], y: &mut [f32]) {
-    for (row, y) in rows.iter().zip(y) {
-        let mut sum = _mm512_setzero_ps();
-        let groups = row.chunks_exact(4 * S::QUAD_BYTES);
-        let rest = groups.remainder();
-        for (weights, x) in groups.zip(x) {
-            prefetch(weights, PREFETCH);
-            sum = add_group::<S, H, true>(weights, x, sum);
+    for (start, y) in (0..rows.n_rows()).step_by(16).zip(y.chunks_mut(16)) {
+        let mut sums = [_mm512_setzero_si512(); 16];
+        for i in 0..y.len() {
+            sums[i] = _mm512_castps_si512(chains::<S, H>(rows.row(start + i), x));
         }
-        if let (false, Some(x)) = (rest.is_empty(), x.last()) {
-            prefetch(rest, PREFETCH);
-            sum = add_group::<S, H, false>(rest, x, sum);
+        // The chains' sums are added one after the other, sixteen rows at once.
+        let mut total = _mm512_setzero_ps();
+        for chain in transpose(sums) {
+            total = _mm512_add_ps(total, _mm512_castsi512_ps(chain));
         }
-        *y = _mm512_reduce_add_ps(sum);
+        let mask = ((1u32 << y.len()) - 1) as __mmask16;
+        // SAFETY: the mask lets through only elements of `y`.
+        unsafe { _mm512_mask_storeu_ps(y.as_mut_ptr(), mask, total) };
     }
+}
+
+/// The sums of the sixteen chains of a row: lane `c` has those of the blocks `c`, `c + 16` and so on.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn chains<S: Stored<H>, const H: usize>(row: &[u8], x: &[Group]) -> __m512 {
+    let mut sum = _mm512_setzero_ps();
+    let groups = row.chunks_exact(4 * S::QUAD_BYTES);
+    let rest = groups.remainder();
+    for (weights, x) in groups.zip(x) {
+        prefetch(weights, PREFETCH);
+        sum = add_group::<S, H, true>(weights, x, sum);
+    }
+    if let (false, Some(x)) = (rest.is_empty(), x.last()) {
+        prefetch(rest, PREFETCH);
+        sum = add_group::<S, H, false>(rest, x, sum);
+    }
+    sum
 }
 
 /// Adds the products of (up to) sixteen blocks to the sixteen sums.
