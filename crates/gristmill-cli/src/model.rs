@@ -72,6 +72,7 @@ pub(crate) fn session(
             CacheTypeArg::F16 => CacheType::F16,
             CacheTypeArg::F32 => CacheType::F32,
         },
+        ..defaults
     };
     Ok(Session::new(Arc::clone(&loaded.model), options).map_err(gristmill::Error::from)?)
 }

@@ -4,7 +4,8 @@
 //! computed by one thread in one order, so results are the same bit for bit however many threads there are.
 //!
 //! Each token's row is the same bit for bit whatever the other tokens are and how many: a single token takes another
-//! kernel than several do, but both sum in the same [`order`].
+//! kernel than several do, but both sum in the same [`order`]. The one exception are F16 and BF16 weights where the
+//! CPU has a faster way for several tokens; [`Activations::deterministic`] does without it.
 
 pub(crate) mod activations;
 pub(crate) mod blocks;
@@ -21,7 +22,7 @@ pub use activations::Activations;
 pub use matrix::Matrix;
 
 use crate::{Grid, Level, Team, level};
-use kernels::{Kernels, Rows, kernels_at};
+use kernels::{Kernel, Rows, kernels_at};
 
 /// One of several products of the same activations; see [`matmul_joined`].
 pub struct Product<'a> {
@@ -63,7 +64,7 @@ pub(crate) fn matmul_at(
     products: &mut [Product<'_>],
 ) {
     let n_tokens = x.n_tokens();
-    let mut parts: Vec<(&Matrix, Option<&[f32]>, Kernels)> = Vec::with_capacity(products.len());
+    let mut parts: Vec<(&Matrix, Option<&[f32]>, Kernel)> = Vec::with_capacity(products.len());
     let mut grids = Vec::with_capacity(products.len());
     for Product { weight, bias, y } in products {
         assert_eq!(weight.n_in(), x.n_in(), "{}: the width of the activations", weight.name());
@@ -73,17 +74,15 @@ pub(crate) fn matmul_at(
             "{}: the size of the bias",
             weight.name()
         );
-        let kernels = kernels_at(level, weight.dtype());
-        let in_tiles = kernels.for_tokens(n_tokens).1;
-        x.make(team, level, kernels.form, in_tiles.then_some(kernels.shape));
-        parts.push((weight, *bias, kernels));
+        let way = kernels_at(level, weight.dtype()).way(n_tokens, x.is_deterministic());
+        x.make(team, level, way);
+        parts.push((weight, *bias, way.kernel));
         let tile_columns = rows_per_task(weight, n_tokens, team.n_threads());
         grids.push(Grid { values: y, row_len: weight.n_out(), tile_rows: n_tokens, tile_columns });
     }
     let x = &*x;
     team.for_each_tile_mut(&mut grids, &|number, mut tile| {
-        let (weight, bias, kernels) = parts[number];
-        let (kernel, _) = kernels.for_tokens(n_tokens);
+        let (weight, bias, kernel) = parts[number];
         let columns = tile.columns();
         let bytes =
             &weight.bytes()[columns.start * weight.row_bytes()..columns.end * weight.row_bytes()];

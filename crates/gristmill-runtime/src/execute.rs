@@ -24,11 +24,12 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn new(plan: &Plan, caches: Vec<KvCache>) -> Memory {
+    pub(crate) fn new(plan: &Plan, caches: Vec<KvCache>, deterministic: bool) -> Memory {
+        let slot = || Activations::new().deterministic(deterministic);
         Memory {
             caches,
-            slots: (0..plan.n_slots).map(|_| Activations::new()).collect(),
-            gathered: Activations::new(),
+            slots: (0..plan.n_slots).map(|_| slot()).collect(),
+            gathered: slot(),
             rope_tables: vec![RopeTable::new(); plan.ropes.len()],
             attention_scratch: Vec::new(),
         }

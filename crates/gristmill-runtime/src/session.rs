@@ -20,6 +20,9 @@ pub struct SessionOptions {
     pub n_threads: usize,
     /// How keys and values are kept.
     pub cache: CacheType,
+    /// Whether logits must be the same to the last bit however the tokens are cut into batches. They are anyway but for
+    /// F16 and BF16 weights, whose batches are multiplied about half as fast then.
+    pub deterministic: bool,
 }
 
 impl Default for SessionOptions {
@@ -31,6 +34,7 @@ impl Default for SessionOptions {
             n_batch: 512,
             n_threads: physical_cores(),
             cache: CacheType::F16,
+            deterministic: false,
         }
     }
 }
@@ -74,7 +78,7 @@ impl Session {
     /// [`Error::ContextTooLong`] when `n_ctx` is more than the model has positions for, or than any machine has
     /// memory for.
     pub fn new(model: Arc<Model>, options: SessionOptions) -> Result<Session> {
-        let SessionOptions { n_ctx, n_batch, n_threads, cache } = options;
+        let SessionOptions { n_ctx, n_batch, n_threads, cache, deterministic } = options;
         let too_long = |reason, limit| Error::ContextTooLong { n_ctx, reason, limit };
         if let Some(limit) = model.max_n_ctx().filter(|&limit| n_ctx > limit) {
             return Err(too_long("the model's table of positions ends at", limit));
@@ -98,7 +102,7 @@ impl Session {
             caches.push(KvCache::new(layer.n_head_kv, layer.head_dim, cache));
         }
         Ok(Session {
-            memory: Memory::new(model.plan(), caches),
+            memory: Memory::new(model.plan(), caches, deterministic),
             team: Team::new(n_threads.max(1)),
             n_ctx,
             n_batch: n_batch.max(1),

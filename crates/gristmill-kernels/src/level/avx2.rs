@@ -23,8 +23,8 @@ use super::Level;
 use crate::Tile;
 use crate::matmul::activations::{Activations, Group};
 use crate::matmul::blocks::integer_types;
-use crate::matmul::gemm::{TileKernel, gemm as gemm_of};
-use crate::matmul::kernels::{Form, Kernels, Rows};
+use crate::matmul::gemm::TileKernel;
+use crate::matmul::kernels::{Form, Kernels, Rows, Way};
 use crate::matmul::{blocks, layout};
 use unpack::Stored;
 
@@ -51,12 +51,8 @@ where
         // SAFETY: the CPU has been asked.
         unsafe { gemv::gemv::<S, H>(rows, x.groups(), y.row_mut(token)) }
     }
-    Kernels {
-        form: Form::Int8,
-        gemv: Some(gemv::<S, H>),
-        gemm: gemm_of::<gemm::Int8<S, H>>,
-        shape: gemm::Int8::<S, H>::SHAPE,
-    }
+    let one = Way { kernel: gemv::<S, H>, form: Form::Int8, tiles: None };
+    Kernels { one, many: Way::tiles::<gemm::Int8<S, H>>(), fast: None }
 }
 
 /// Quantizes a row of activations; `groups` covers it.

@@ -7,6 +7,7 @@
 //! - `unpack`: stored blocks to registers, driven by the layout table; `superblock`: the same for the K types.
 //! - `gemv`: one token, one row after the other, as fast as the memory delivers.
 //! - `gemm`: many tokens, panels of 32 rows and register tiles of 32 x 6.
+//! - `int16`: F16 and BF16 weights times many tokens.
 //! - `quantize`: activations to int8. `transpose`: the shuffle both packers share.
 #![expect(
     unsafe_code,
@@ -15,6 +16,7 @@
 
 mod gemm;
 mod gemv;
+mod int16;
 mod quantize;
 mod superblock;
 pub(crate) mod transpose;
@@ -26,8 +28,8 @@ use super::Level;
 use crate::Tile;
 use crate::matmul::activations::{Activations, Group};
 use crate::matmul::blocks::integer_types;
-use crate::matmul::gemm::{TileKernel, gemm as gemm_of};
-use crate::matmul::kernels::{Form, Kernels, Rows};
+use crate::matmul::gemm::TileKernel;
+use crate::matmul::kernels::{Form, Kernels, Rows, Way};
 use crate::matmul::{blocks, layout};
 use unpack::Stored;
 
@@ -44,6 +46,15 @@ pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
     integer_types!(table!)
 }
 
+/// How 16-bit floats are multiplied with many tokens, if weights of `dtype` are that.
+pub(crate) fn fast(dtype: DType) -> Option<Way> {
+    match dtype {
+        DType::F16 => Some(Way::tiles::<int16::Int16<int16::F16>>()),
+        DType::BF16 => Some(Way::tiles::<int16::Int16<int16::Bf16>>()),
+        _ => None,
+    }
+}
+
 fn int8<S: Stored<H>, const H: usize>() -> Kernels
 where
     gemm::Int8<S, H>: TileKernel,
@@ -54,12 +65,8 @@ where
         // SAFETY: the CPU has been asked.
         unsafe { gemv::gemv::<S, H>(rows, x.groups(), y.row_mut(token)) }
     }
-    Kernels {
-        form: Form::Int8,
-        gemv: Some(gemv::<S, H>),
-        gemm: gemm_of::<gemm::Int8<S, H>>,
-        shape: gemm::Int8::<S, H>::SHAPE,
-    }
+    let one = Way { kernel: gemv::<S, H>, form: Form::Int8, tiles: None };
+    Kernels { one, many: Way::tiles::<gemm::Int8<S, H>>(), fast: None }
 }
 
 /// Quantizes a row of activations; `groups` covers it.

@@ -8,10 +8,10 @@ mod int8;
 
 use gristmill_tensor::DType;
 
-use crate::matmul::activations::{BLOCK, GROUP, Group, scale_and_inverse};
+use crate::matmul::activations::{BLOCK, GROUP, Group, nearest, scale_and_inverse};
 use crate::matmul::blocks::integer_types;
-use crate::matmul::gemm::{TileKernel, gemm};
-use crate::matmul::kernels::{Form, Kernels};
+use crate::matmul::gemm::TileKernel;
+use crate::matmul::kernels::{Kernels, Way};
 use crate::matmul::{blocks, layout};
 
 /// The integer kernels for weights of `dtype`, if there are any.
@@ -28,7 +28,8 @@ pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
 }
 
 fn int8<K: TileKernel>() -> Kernels {
-    Kernels { form: Form::Int8, gemv: None, gemm: gemm::<K>, shape: K::SHAPE }
+    let way = Way::tiles::<K>();
+    Kernels { one: way, many: way, fast: None }
 }
 
 /// Quantizes a row of activations; `groups` covers it.
@@ -43,13 +44,13 @@ pub(crate) fn quantize_inline(x: &[f32], groups: &mut [Group]) {
         *group = Group::ZERO;
         for (b, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
             let amax = x.iter().fold(0, |max, value| max.max(value.to_bits() & 0x7fff_ffff));
-            let (d, inverse) = scale_and_inverse(amax);
+            let (d, inverse) = scale_and_inverse(amax, 127.0);
             let mut sum = 0;
             if inverse > 0.0 {
                 for half in 0..2 {
                     let codes = &mut group.codes[b / 4][half][b % 4];
                     for (code, value) in codes.iter_mut().zip(&x[16 * half..]) {
-                        *code = nearest(value * inverse);
+                        *code = nearest(value * inverse) as i8;
                         sum += i32::from(*code);
                     }
                     if half == 0 {
@@ -62,11 +63,4 @@ pub(crate) fn quantize_inline(x: &[f32], groups: &mut [Group]) {
             group.dsum[b] = d * sum as f32;
         }
     }
-}
-
-/// The nearest integer of a number within -128..128, halves to the even one: added to 1.5 * 2^23 it stands in the
-/// lowest bits of the sum.
-#[inline(always)]
-fn nearest(value: f32) -> i8 {
-    (value + 12_582_912.0).to_bits() as i8
 }

@@ -1,10 +1,10 @@
 //! The activations that products share, in the forms that products need.
 //!
-//! Float weights take the rows as they are. Quantized weights take them as int8 in blocks of 32 with one scale each:
+//! Float weights take the rows as they are, or as wider integers where the CPU multiplies those faster. Quantized weights take them as int8 in blocks of 32 with one scale each:
 //! `x ≈ d * code` with `d = amax / 127`, both kept in f32, rounded to nearest even. That form is made once, by the
 //! first product that needs it, and is the same bit for bit at every [`Level`].
 
-use super::kernels::{Form, TileShape};
+use super::kernels::{Form, TileShape, Way};
 use super::order::Order;
 use crate::{Level, Team};
 
@@ -43,18 +43,18 @@ impl Group {
     };
 }
 
-/// The scale of a block whose largest magnitude has these bits, and its inverse.
+/// The scale of a block whose largest magnitude has these bits and becomes `largest`, and its inverse.
 ///
 /// Blocks below 2^-100 count as zero, since the inverse would overflow; a block that is not finite gets the scale
 /// NaN and codes of zero, so that its products are NaN and nothing else goes wrong.
-pub(crate) fn scale_and_inverse(amax_bits: u32) -> (f32, f32) {
+pub(crate) fn scale_and_inverse(amax_bits: u32, largest: f32) -> (f32, f32) {
     let amax = f32::from_bits(amax_bits);
     if !amax.is_finite() {
         (f32::NAN, 0.0)
     } else if amax < TINY {
         (0.0, 0.0)
     } else {
-        (amax / 127.0, 127.0 / amax)
+        (amax / largest, largest / amax)
     }
 }
 
@@ -100,11 +100,40 @@ impl Column {
     }
 }
 
-/// A form of the activations that has been made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Made {
-    Row(Form),
-    Tiles(Form, TileShape),
+/// A block of one token in fourteen bits per element.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct WideColumn {
+    /// Two elements each, the first in the low half.
+    pub pairs: [i32; BLOCK / 2],
+    pub d: f32,
+}
+
+/// The largest of the integers of [`WideColumn`]: 32 products of two such fit 32 bits.
+pub(crate) const WIDEST: f32 = 8191.0;
+
+impl WideColumn {
+    /// A block, or what is left of one at the end of a row.
+    fn of(x: &[f32]) -> WideColumn {
+        let amax = x.iter().fold(0, |max, value| max.max(value.to_bits() & 0x7fff_ffff));
+        let (d, inverse) = scale_and_inverse(amax, WIDEST);
+        let mut codes = [0; BLOCK];
+        if inverse > 0.0 {
+            for (code, &x) in codes.iter_mut().zip(x) {
+                *code = nearest(x * inverse);
+            }
+        }
+        let pair = |i: usize| (codes[2 * i] & 0xffff) | codes[2 * i + 1] << 16;
+        WideColumn { pairs: std::array::from_fn(pair), d }
+    }
+}
+
+/// The nearest integer of a number within ±2^22, halves to the even one: added to 1.5 * 2^23 it stands in the lowest
+/// bits of the sum.
+#[inline(always)]
+pub(crate) fn nearest(value: f32) -> i32 {
+    const SHIFT: f32 = 12_582_912.0;
+    (value + SHIFT).to_bits() as i32 - SHIFT.to_bits() as i32
 }
 
 /// A matrix of `n_tokens` rows of `n_in` elements, in buffers that are kept from one use to the next.
@@ -118,14 +147,27 @@ pub struct Activations {
     columns: Vec<Column>,
     /// The f32 form in tiles.
     floats: Vec<f32>,
+    /// The int16 form in tiles.
+    wide_columns: Vec<WideColumn>,
     /// The forms that are those of the rows as they are now.
-    made: Vec<Made>,
+    made: Vec<(Form, Option<TileShape>)>,
+    deterministic: bool,
 }
 
 impl Activations {
     /// No rows yet.
     pub fn new() -> Activations {
         Activations::default()
+    }
+
+    /// The same, for products that have the same bits for each token whatever the others are; see
+    /// [`matmul`](crate::matmul).
+    pub fn deterministic(self, deterministic: bool) -> Activations {
+        Activations { deterministic, ..self }
+    }
+
+    pub(crate) fn is_deterministic(&self) -> bool {
+        self.deterministic
     }
 
     /// Takes a copy of `x`, whole rows of `n_in` elements.
@@ -171,7 +213,7 @@ impl Activations {
 
     /// The only row in its int8 form.
     pub(crate) fn groups(&self) -> &[Group] {
-        debug_assert!(self.made.contains(&Made::Row(Form::Int8)));
+        debug_assert!(self.made.contains(&(Form::Int8, None)));
         &self.groups
     }
 
@@ -185,18 +227,32 @@ impl Activations {
         &self.floats
     }
 
-    /// Makes a form, in tiles or of a single row, unless it is there.
-    pub(crate) fn make(&mut self, team: &Team, level: Level, form: Form, tiles: Option<TileShape>) {
-        let wanted = tiles.map_or(Made::Row(form), |shape| Made::Tiles(form, shape));
+    /// All tokens in tiles of int16 blocks.
+    pub(crate) fn wide_columns(&self) -> &[WideColumn] {
+        &self.wide_columns
+    }
+
+    /// Makes what a way of multiplying takes, unless it is there.
+    pub(crate) fn make(&mut self, team: &Team, level: Level, way: Way) {
+        let wanted = (way.form, way.tiles);
         if self.made.contains(&wanted) {
             return;
         }
-        match (form, tiles) {
+        match wanted {
             (Form::F32, None) => {}
             (Form::F32, Some(shape)) => {
                 let n_in = self.n_in;
                 fill_tiles(team, &self.f32, n_in, n_in, shape, &mut self.floats, |x, put| {
                     x.iter().enumerate().for_each(|(i, &x)| put.step(i, x));
+                });
+            }
+            (Form::Int16, None) => unreachable!("a single row is multiplied in f32"),
+            (Form::Int16, Some(shape)) => {
+                let (n_in, n_blocks) = (self.n_in, self.n_in.div_ceil(BLOCK));
+                let columns = &mut self.wide_columns;
+                fill_tiles(team, &self.f32, n_in, n_blocks, shape, columns, |x, put| {
+                    let blocks = x.chunks(BLOCK).enumerate();
+                    blocks.for_each(|(b, x)| put.step(b, WideColumn::of(x)));
                 });
             }
             (Form::Int8, None) => {
@@ -232,9 +288,9 @@ fn fill_tiles<T: Copy + Default + Send>(
     split: impl Fn(&[f32], &mut Steps<'_, T>) + Sync,
 ) {
     let order = Order::new(n_steps, shape.chains);
-    tiles.resize(x.len() / n_in * n_steps, T::default());
-    team.for_each_chunk_mut(tiles, shape.tokens * n_steps, &|i, tile| {
-        let n_tokens = tile.len() / n_steps;
+    tiles.resize(x.len() / n_in * order.n_places(), T::default());
+    team.for_each_chunk_mut(tiles, shape.tokens * order.n_places(), &|i, tile| {
+        let n_tokens = tile.len() / order.n_places();
         let rows = x[i * shape.tokens * n_in..].chunks_exact(n_in);
         for (token, row) in rows.take(n_tokens).enumerate() {
             split(row, &mut Steps { tile: &mut *tile, order, n_tokens, token });

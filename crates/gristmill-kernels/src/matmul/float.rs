@@ -1,9 +1,8 @@
 //! Products in f32: for F32, F16 and BF16 weights, widened exactly, and for every type without integer kernels,
-//! dequantized piece by piece.
-//!
-//! Written once over sixteen floats ([`Vector`]) and compiled for each level. A panel holds sixteen rows side by side,
-//! so that one activation, broadcast, meets sixteen weights; a tile is one or two panels times a few tokens, as many
-//! as the level's registers hold.
+//! dequantized piece by piece. Written once over sixteen floats ([`Vector`]) and compiled for each level.
+
+mod gemv;
+mod tile;
 
 use std::marker::PhantomData;
 
@@ -11,16 +10,17 @@ use gristmill_tensor::DType;
 use half::f16;
 
 use super::activations::Activations;
-use super::gemm::{self, TileKernel, blocks, gemm};
-use super::kernels::{Form, Kernels, Rows, TileShape};
+use super::gemm;
+use super::kernels::{Form, Kernels, Rows, Way};
 use super::matrix::dequantize;
-use super::order::Order;
 use crate::Tile;
-use crate::level::vector::{Kernel, LANES, Vector, dispatch_at};
+use crate::level::vector::{LANES, Vector, dispatch_at};
 use crate::level::{AtLevel, Level, tag};
+use gemv::Gemv;
+use tile::{Columns, Float};
 
-/// Vectors that a single token's products are summed in, since an addition takes about four cycles.
-const SUMS: usize = 4;
+/// Vectors that a single token's products are summed in: an addition takes about as long as memory takes for two.
+const SUMS: usize = 2;
 
 /// Elements that are widened at a time; every block type has a divisor of it as its length.
 const PIECE: usize = 256;
@@ -30,7 +30,12 @@ pub(crate) fn kernels(level: Level, dtype: DType) -> Kernels {
     match level {
         Level::Portable => at::<tag::Portable, 1, 4>(dtype),
         Level::Avx2 => at::<tag::Avx2, 1, 6>(dtype),
-        Level::Avx512 => at::<tag::Avx512, 2, 8>(dtype),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => {
+            Kernels { fast: crate::level::avx512::fast(dtype), ..at::<tag::Avx512, 2, 12>(dtype) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        Level::Avx512 => at::<tag::Avx512, 2, 12>(dtype),
     }
 }
 
@@ -57,23 +62,30 @@ where
             Gemv::<W> { rows, x: x.rows(), y: y.row_mut(token), widen: PhantomData },
         );
     };
-    let shape = Float::<W, T, P, N>::SHAPE;
-    Kernels { form: Form::F32, gemv: Some(gemv), gemm: gemm::<Float<W, T, P, N>>, shape }
+    Kernels {
+        one: Way { kernel: gemv, form: Form::F32, tiles: None },
+        many: Way::tiles::<Float<W, T, P, N>>(),
+        fast: None,
+    }
 }
 
 /// How stored weights become floats.
 pub(crate) trait Widen: 'static {
     /// At most [`PIECE`] elements of a row, sixteen at a time.
     type Piece<'a>: Piece;
+    /// Memory for a piece, if it is not read in place.
+    type Scratch: Copy;
+    /// Fresh memory.
+    const SCRATCH: Self::Scratch;
 
-    /// The elements that `bytes` hold; `scratch` is at least as long as they are many.
-    fn piece<'a>(dtype: DType, bytes: &'a [u8], scratch: &'a mut [f32]) -> Self::Piece<'a>;
+    /// The elements that `bytes` hold.
+    fn piece<'a>(dtype: DType, bytes: &'a [u8], scratch: &'a mut Self::Scratch) -> Self::Piece<'a>;
 }
 
 /// A piece of a row as floats.
 pub(crate) trait Piece: Copy {
-    /// Elements `16 i` to `16 i + 16`, zero past the end.
-    fn sixteen<V: Vector>(self, i: usize) -> V;
+    /// Elements `16 i` to `16 i + 16`; of a piece that is not `FULL`, zero past its end.
+    fn sixteen<V: Vector, const FULL: bool>(self, i: usize) -> V;
 }
 
 struct F32;
@@ -85,27 +97,32 @@ macro_rules! plain_numbers {
     ($($name:ident: $bytes:literal bytes, $widen:expr;)*) => { $(
         impl Widen for $name {
             type Piece<'a> = Stored<'a, $name>;
+            type Scratch = ();
+            const SCRATCH: () = ();
 
             #[inline(always)]
-            fn piece<'a>(_: DType, bytes: &'a [u8], _: &'a mut [f32]) -> Stored<'a, $name> {
+            fn piece<'a>(_: DType, bytes: &'a [u8], _: &'a mut ()) -> Stored<'a, $name> {
                 Stored(bytes, PhantomData)
             }
         }
 
         impl Piece for Stored<'_, $name> {
             #[inline(always)]
-            fn sixteen<V: Vector>(self, i: usize) -> V {
+            fn sixteen<V: Vector, const FULL: bool>(self, i: usize) -> V {
                 const LEN: usize = $bytes * LANES;
-                let bytes = &self.0[i * LEN..];
+                const PIECE_LEN: usize = $bytes * PIECE;
                 let widen: fn(&[u8; LEN]) -> V = $widen;
-                match bytes.first_chunk() {
-                    Some(bytes) => widen(bytes),
-                    None => {
-                        let mut padded = [0; LEN];
-                        padded[..bytes.len()].copy_from_slice(bytes);
-                        widen(&padded)
-                    }
+                if FULL {
+                    let piece: &[u8; PIECE_LEN] = self.0.first_chunk().expect("a full piece");
+                    return widen(&piece.as_chunks::<LEN>().0[i]);
                 }
+                let bytes = &self.0[i * LEN..];
+                if let Some(bytes) = bytes.first_chunk() {
+                    return widen(bytes);
+                }
+                let mut padded = [0; LEN];
+                padded[..bytes.len()].copy_from_slice(bytes);
+                widen(&padded)
             }
         }
     )* };
@@ -137,9 +154,11 @@ impl<W> Copy for Stored<'_, W> {}
 
 impl Widen for Dequantized {
     type Piece<'a> = &'a [f32];
+    type Scratch = [f32; PIECE];
+    const SCRATCH: [f32; PIECE] = [0.0; PIECE];
 
     #[inline(always)]
-    fn piece<'a>(dtype: DType, bytes: &'a [u8], scratch: &'a mut [f32]) -> &'a [f32] {
+    fn piece<'a>(dtype: DType, bytes: &'a [u8], scratch: &'a mut [f32; PIECE]) -> &'a [f32] {
         let n = bytes.len() / dtype.block_bytes() * dtype.block_len();
         dequantize(dtype, bytes, &mut scratch[..n]);
         &scratch[..n]
@@ -148,222 +167,18 @@ impl Widen for Dequantized {
 
 impl Piece for &[f32] {
     #[inline(always)]
-    fn sixteen<V: Vector>(self, i: usize) -> V {
+    fn sixteen<V: Vector, const FULL: bool>(self, i: usize) -> V {
+        if FULL {
+            let piece: &[f32; PIECE] = self.first_chunk().expect("a full piece");
+            return V::load(&piece.as_chunks::<LANES>().0[i]);
+        }
         let values = &self[i * LANES..];
-        match values.first_chunk() {
-            Some(values) => V::load(values),
-            None => {
-                let mut padded = [0.0; LANES];
-                padded[..values.len()].copy_from_slice(values);
-                V::load(&padded)
-            }
+        if let Some(values) = values.first_chunk() {
+            return V::load(values);
         }
-    }
-}
-
-/// One product per row.
-struct Gemv<'a, W> {
-    rows: &'a Rows<'a>,
-    x: &'a [f32],
-    y: &'a mut [f32],
-    widen: PhantomData<W>,
-}
-
-impl<W: Widen> Kernel for Gemv<'_, W> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        for (start, y) in (0..self.rows.n_rows()).step_by(LANES).zip(self.y.chunks_mut(LANES)) {
-            let mut sums = [[V::splat(0.0); LANES]; SUMS];
-            for i in 0..y.len() {
-                let chains = chains::<V, W>(self.rows.dtype, self.rows.row(start + i), self.x);
-                for s in 0..SUMS {
-                    sums[s][i] = chains[s];
-                }
-            }
-            // The chains' sums are added one after the other, sixteen rows at once.
-            let mut total = V::splat(0.0);
-            for sums in sums {
-                for chain in V::transpose(sums) {
-                    total = total + chain;
-                }
-            }
-            put(y, total);
-        }
-    }
-}
-
-/// The sums of the chains of a row: lane `l` of vector `s` is chain `16 s + l`.
-#[inline(always)]
-fn chains<V: Vector, W: Widen>(dtype: DType, row: &[u8], x: &[f32]) -> [V; SUMS] {
-    let piece_bytes = dtype.row_bytes(PIECE).expect("a piece is whole blocks");
-    let mut scratch = [0.0; PIECE];
-    let mut sums = [V::splat(0.0); SUMS];
-    for (bytes, x) in row.chunks(piece_bytes).zip(x.chunks(PIECE)) {
-        let weights = W::piece(dtype, bytes, &mut scratch);
-        if x.len() == PIECE {
-            for i in 0..PIECE / LANES {
-                sums[i % SUMS] = weights.sixteen::<V>(i).mul_add(x.sixteen(i), sums[i % SUMS]);
-            }
-        } else {
-            for i in 0..x.len().div_ceil(LANES) {
-                sums[i % SUMS] = weights.sixteen::<V>(i).mul_add(x.sixteen(i), sums[i % SUMS]);
-            }
-        }
-    }
-    sums
-}
-
-/// `P` times sixteen rows of one weight each.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-pub(crate) struct Columns<const P: usize>([[f32; LANES]; P]);
-
-impl<const P: usize> Columns<P> {
-    const ZERO: Columns<P> = Columns([[0.0; LANES]; P]);
-}
-
-blocks!(Columns<1> Columns<2>);
-
-/// The tile kernel of `P` panels and up to `N` tokens at level `T`.
-pub(crate) struct Float<W, T, const P: usize, const N: usize>(PhantomData<(W, T)>);
-
-impl<W: Widen, T: AtLevel, const P: usize, const N: usize> TileKernel for Float<W, T, P, N>
-where
-    Columns<P>: gemm::Block,
-{
-    type Block = Columns<P>;
-    type Column = f32;
-    const ROWS: usize = P * LANES;
-    const STEP: usize = 1;
-    const SHAPE: TileShape = TileShape { tokens: N, chains: SUMS * LANES };
-
-    fn columns(x: &Activations) -> &[f32] {
-        x.floats()
-    }
-
-    fn pack(rows: &Rows<'_>, order: Order, panel: &mut [Columns<P>]) {
-        dispatch_at(T::LEVEL, Pack::<W, P> { rows, order, panel, widen: PhantomData });
-    }
-
-    fn tile(panel: &[Columns<P>], columns: &[f32], order: Order, y: &mut Tile<'_, f32>) {
-        macro_rules! tile_of {
-            ($($n:literal)*) => {
-                match y.rows().len() {
-                    $($n => {
-                        let columns = columns.as_chunks::<$n>().0;
-                        dispatch_at(T::LEVEL, RegisterTile::<P, $n> { panel, columns, order, y })
-                    })*
-                    n => unreachable!("{n} tokens are more than a tile has"),
-                }
-            };
-        }
-        tile_of!(1 2 3 4 5 6 7 8);
-    }
-}
-
-/// Widens up to `16 P` rows and puts them side by side.
-struct Pack<'a, W, const P: usize> {
-    rows: &'a Rows<'a>,
-    order: Order,
-    panel: &'a mut [Columns<P>],
-    widen: PhantomData<W>,
-}
-
-impl<W: Widen, const P: usize> Kernel for Pack<'_, W, P> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        let Pack { rows, order, panel, .. } = self;
-        let last = rows.n_rows() - 1;
-        let mut scratch = [[0.0; PIECE]; LANES];
-        for p in 0..P {
-            for start in (0..order.n_steps()).step_by(PIECE) {
-                let end = order.n_steps().min(start + PIECE);
-                let bytes = |n| rows.dtype.row_bytes(n).expect("pieces are whole blocks");
-                let piece = bytes(start)..bytes(end);
-                // Rows that are not there are copies of the last; nobody looks at their sums.
-                let mut row = p * LANES;
-                let pieces = scratch.each_mut().map(|scratch| {
-                    let bytes = &rows.row(last.min(row))[piece.clone()];
-                    row += 1;
-                    W::piece(rows.dtype, bytes, scratch)
-                });
-                for i in 0..(end - start).div_ceil(LANES) {
-                    let mut square = [V::splat(0.0); LANES];
-                    for r in 0..LANES {
-                        square[r] = pieces[r].sixteen(i);
-                    }
-                    let first = start + i * LANES;
-                    for (k, values) in (first..end).zip(V::transpose(square)) {
-                        values.store(&mut panel[order.place(k)].0[p]);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The sums of a tile, which stay in registers while a chain is walked.
-struct RegisterTile<'a, 'y, const P: usize, const N: usize> {
-    panel: &'a [Columns<P>],
-    columns: &'a [[f32; N]],
-    order: Order,
-    y: &'a mut Tile<'y, f32>,
-}
-
-impl<const P: usize, const N: usize> Kernel for RegisterTile<'_, '_, P, N> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        let RegisterTile { panel, columns, order, y } = self;
-        let mut totals = [[V::splat(0.0); P]; N];
-        for chain in order.chains() {
-            let mut sums = [[V::splat(0.0); P]; N];
-            for (weights, x) in panel[chain.clone()].iter().zip(&columns[chain]) {
-                add_step(weights, x, &mut sums);
-            }
-            add(&mut totals, sums);
-        }
-        for (weights, x) in panel[order.singles()].iter().zip(&columns[order.singles()]) {
-            let mut sums = [[V::splat(0.0); P]; N];
-            add_step(weights, x, &mut sums);
-            add(&mut totals, sums);
-        }
-        let first = y.rows().start;
-        for n in 0..N {
-            for (y, total) in y.row_mut(first + n).chunks_mut(LANES).zip(totals[n]) {
-                put(y, total);
-            }
-        }
-    }
-}
-
-/// Adds the products of one step.
-#[inline(always)]
-fn add_step<V: Vector, const P: usize, const N: usize>(
-    weights: &Columns<P>,
-    x: &[f32; N],
-    sums: &mut [[V; P]; N],
-) {
-    for n in 0..N {
-        let x = V::splat(x[n]);
-        for p in 0..P {
-            sums[n][p] = V::load(&weights.0[p]).mul_add(x, sums[n][p]);
-        }
-    }
-}
-
-/// Adds the sums of a chain.
-#[inline(always)]
-fn add<V: Vector, const P: usize, const N: usize>(totals: &mut [[V; P]; N], sums: [[V; P]; N]) {
-    for n in 0..N {
-        for p in 0..P {
-            totals[n][p] = totals[n][p] + sums[n][p];
-        }
+        let mut padded = [0.0; LANES];
+        padded[..values.len()].copy_from_slice(values);
+        V::load(&padded)
     }
 }
 

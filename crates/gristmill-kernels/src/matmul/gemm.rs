@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::thread::LocalKey;
 
 use super::activations::Activations;
-use super::kernels::{Rows, TileShape};
+use super::kernels::{Form, Rows, TileShape};
 use super::order::Order;
 use crate::Tile;
 
@@ -51,6 +51,8 @@ pub(crate) trait TileKernel {
     const ROWS: usize;
     /// Weights of a row per step.
     const STEP: usize;
+    /// What kind of activations it multiplies with.
+    const FORM: Form;
     /// Most tokens of a tile, and the chains in which steps are summed.
     const SHAPE: TileShape;
     /// The activations of all tokens: tile after tile, step after step, token after token.
@@ -67,17 +69,17 @@ pub(crate) trait TileKernel {
 /// The product of some rows of weights with all tokens.
 pub(crate) fn gemm<K: TileKernel>(rows: &Rows<'_>, x: &Activations, y: &mut Tile<'_, f32>) {
     let order = Order::new(rows.n_in.div_ceil(K::STEP), K::SHAPE.chains);
-    let (n_steps, first) = (order.n_steps(), y.columns().start);
+    let (n_places, first) = (order.n_places(), y.columns().start);
     let columns = K::columns(x);
     K::Block::panel().with_borrow_mut(|panel| {
-        panel.resize(n_steps.max(panel.len()), K::Block::ZERO);
-        let panel = &mut panel[..n_steps];
+        panel.resize(n_places.max(panel.len()), K::Block::ZERO);
+        let panel = &mut panel[..n_places];
         for row in (0..rows.n_rows()).step_by(K::ROWS) {
             let n_rows = K::ROWS.min(rows.n_rows() - row);
             K::pack(&rows.part(row..row + n_rows), order, panel);
             for t in y.rows().step_by(K::SHAPE.tokens) {
                 let tokens = t..y.rows().end.min(t + K::SHAPE.tokens);
-                let columns = &columns[tokens.start * n_steps..tokens.end * n_steps];
+                let columns = &columns[tokens.start * n_places..tokens.end * n_places];
                 let mut y = y.part(tokens, first + row..first + row + n_rows);
                 K::tile(panel, columns, order, &mut y);
             }

@@ -4,6 +4,7 @@ use gristmill_tensor::DType;
 
 use super::activations::Activations;
 use super::float;
+use super::gemm::{TileKernel, gemm};
 use crate::Tile;
 use crate::level::{Level, portable};
 
@@ -42,7 +43,10 @@ impl<'a> Rows<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Form {
     F32,
+    /// Blocks of 32 with a scale: one byte per element.
     Int8,
+    /// Blocks of 32 with a scale: fourteen bits per element.
+    Int16,
 }
 
 /// Multiplies some rows of a weight with the activations. The tile's rows are the tokens, its columns the rows of the
@@ -58,37 +62,53 @@ pub(crate) struct TileShape {
     pub chains: usize,
 }
 
+/// A kernel and the activations it takes.
+#[derive(Clone, Copy)]
+pub(crate) struct Way {
+    pub kernel: Kernel,
+    pub form: Form,
+    /// Nothing for a kernel that takes a single row.
+    pub tiles: Option<TileShape>,
+}
+
+impl Way {
+    /// By tiles.
+    pub(crate) fn tiles<K: TileKernel>() -> Way {
+        Way { kernel: gemm::<K>, form: K::FORM, tiles: Some(K::SHAPE) }
+    }
+}
+
 /// How weights of one type are multiplied at one level.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernels {
-    /// What both need.
-    pub form: Form,
-    /// For a single token, if that has a kernel of its own: weights are read once, and memory sets the pace.
-    pub gemv: Option<Kernel>,
-    /// For several tokens: weights are unpacked once for all of them, and arithmetic sets the pace.
-    pub gemm: Kernel,
-    /// What `gemm` needs besides.
-    pub shape: TileShape,
+    /// A single token: weights are read once, and memory sets the pace.
+    pub one: Way,
+    /// Several tokens, with the same bits for each as if it came alone: weights are unpacked once for all of them, and
+    /// arithmetic sets the pace.
+    pub many: Way,
+    /// Several tokens, faster, if that has other bits.
+    pub fast: Option<Way>,
 }
 
 impl Kernels {
-    /// The kernel for so many tokens, and whether it takes them in tiles.
-    pub(crate) fn for_tokens(&self, n_tokens: usize) -> (Kernel, bool) {
-        match self.gemv {
-            Some(gemv) if n_tokens == 1 => (gemv, false),
-            _ => (self.gemm, true),
+    /// The way for so many tokens.
+    pub(crate) fn way(&self, n_tokens: usize, same_bits: bool) -> Way {
+        match self.fast {
+            _ if n_tokens == 1 => self.one,
+            Some(fast) if !same_bits => fast,
+            _ => self.many,
         }
     }
 }
 
 /// The kernels of a level this CPU has, for a type that [`Matrix`](super::Matrix) accepts.
 pub(crate) fn kernels_at(level: Level, dtype: DType) -> Kernels {
-    let integer = match level {
+    let own = match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => crate::level::avx512::kernels(dtype),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => crate::level::avx2::kernels(dtype),
         _ => portable::kernels(dtype),
     };
-    integer.unwrap_or_else(|| float::kernels(level, dtype))
+    own.unwrap_or_else(|| float::kernels(level, dtype))
 }

@@ -27,6 +27,12 @@ impl Order {
         self.n_steps
     }
 
+    /// How many places there are. Behind a chain of even length one is empty: chains that are powers of two apart
+    /// would meet in the same sets of the caches when a panel is packed.
+    pub(crate) fn n_places(self) -> usize {
+        self.start(1 << self.log2)
+    }
+
     /// Where step `step` stands.
     #[inline(always)]
     pub(crate) fn place(self, step: usize) -> usize {
@@ -42,7 +48,8 @@ impl Order {
             1 => self.n_longer(),
             _ => 1 << self.log2,
         };
-        (0..n_chains).map(move |chain| self.start(chain)..self.start(chain + 1))
+        let len = move |chain| shortest + usize::from(chain < self.n_longer());
+        (0..n_chains).map(move |chain| self.start(chain)..self.start(chain) + len(chain))
     }
 
     /// Where the steps stand that are a chain by themselves; they come after the others.
@@ -51,9 +58,9 @@ impl Order {
         let start = match self.n_steps >> self.log2 {
             0 => 0,
             1 => 2 * self.n_longer(),
-            _ => self.n_steps,
+            _ => self.n_places(),
         };
-        start..self.n_steps
+        start..self.n_places()
     }
 
     /// How many chains, the first ones, have one step more than the others.
@@ -65,7 +72,9 @@ impl Order {
     /// Where chain `chain` starts.
     #[inline(always)]
     fn start(self, chain: usize) -> usize {
-        chain * (self.n_steps >> self.log2) + chain.min(self.n_longer())
+        let shortest = self.n_steps >> self.log2;
+        let gap = usize::from(shortest >= 2 && shortest.is_multiple_of(2));
+        chain * (shortest + gap) + chain.min(self.n_longer())
     }
 }
 
@@ -80,10 +89,9 @@ mod tests {
                 let order = Order::new(n_steps, n_chains);
                 let singles = order.singles().map(|place| place..place + 1);
                 let chains: Vec<Range<usize>> = order.chains().chain(singles).collect();
-                assert_eq!(
-                    chains.iter().cloned().flatten().collect::<Vec<_>>(),
-                    (0..n_steps).collect::<Vec<_>>()
-                );
+                let places: Vec<usize> = chains.iter().cloned().flatten().collect();
+                assert!(places.is_sorted() && places.iter().all(|&place| place < order.n_places()));
+                assert_eq!(places.len(), n_steps);
                 for step in 0..n_steps {
                     let chain = &chains[step % n_chains];
                     assert_eq!(order.place(step), chain.start + step / n_chains);

@@ -7,13 +7,14 @@
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-use super::gemv::{EIGHT, multiply, prefetch, ready, room, transpose, zero_shift};
+use super::gemv::{EIGHT, multiply, ready, room, transpose, zero_shift};
 use super::unpack::Stored;
 use crate::Tile;
 use crate::level::Level;
+use crate::level::prefetch::prefetch;
 use crate::matmul::activations::{Activations, Column};
 use crate::matmul::gemm::{self, TileKernel, blocks};
-use crate::matmul::kernels::{Rows, TileShape};
+use crate::matmul::kernels::{Form, Rows, TileShape};
 use crate::matmul::order::Order;
 
 /// Sixteen rows of one block, unpacked and transposed, with `H` scales for each.
@@ -43,6 +44,7 @@ where
     type Column = Column;
     const ROWS: usize = 16;
     const STEP: usize = 32;
+    const FORM: Form = Form::Int8;
     const SHAPE: TileShape = TileShape { tokens: 2, chains: EIGHT };
 
     fn columns(x: &Activations) -> &[Column] {
@@ -82,8 +84,7 @@ fn pack<S: Stored<H>, const H: usize>(rows: &Rows<'_>, order: Order, panel: &mut
                 let rest = &row[start / EIGHT * S::EIGHT_BYTES..];
                 &rest[..rest.len().min(S::EIGHT_BYTES)]
             });
-            // What is packed next of these rows' neighbours is the same place a panel further on.
-            eights.iter().for_each(|eight| prefetch(eight, 16 * rows.row_bytes));
+            eights.iter().for_each(|eight| prefetch(eight, 4 * eight.len()));
             pack_eight::<S, H>(eights, half, panel, order, start);
         }
     }

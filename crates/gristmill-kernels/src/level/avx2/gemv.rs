@@ -1,17 +1,15 @@
 //! One token: eight blocks of a row give eight exact sums in eight lanes, which one FMA scales.
-#![expect(unsafe_code, reason = "vector loads and prefetches")]
+#![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
 
 use super::unpack::Stored;
+use crate::level::prefetch::{AHEAD, prefetch};
 use crate::matmul::activations::{GROUP, Group};
 use crate::matmul::kernels::Rows;
 
 /// Blocks per step, and rows per register.
 pub(super) const EIGHT: usize = 8;
-
-/// How far ahead of use weights are asked for.
-const PREFETCH: usize = 4096;
 
 /// One product per row.
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -41,7 +39,7 @@ fn chains<S: Stored<H>, const H: usize>(row: &[u8], x: &[Group]) -> __m256 {
     let eights = row.chunks_exact(S::EIGHT_BYTES);
     let rest = eights.remainder();
     for (i, weights) in eights.enumerate() {
-        prefetch(weights, PREFETCH);
+        prefetch(weights, AHEAD);
         sum = add_eight::<S, H, true>(weights, &x[i / 2], i % 2, sum);
     }
     if !rest.is_empty() {
@@ -186,21 +184,6 @@ pub(super) fn transpose(rows: [__m256i; 8]) -> [__m256i; 8] {
         columns[4 + j] = _mm256_permute2x128_si256::<0x31>(quads[j], quads[4 + j]);
     }
     columns
-}
-
-/// Asks for the lines `distance` bytes after those of `weights`. Past the end of the weights this asks for nothing
-/// useful, which does no harm.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn prefetch(weights: &[u8], distance: usize) {
-    let ahead = weights.as_ptr().wrapping_add(distance);
-    for offset in (0..weights.len()).step_by(64) {
-        #[allow(unused_unsafe, reason = "newer compilers know that it is safe")]
-        // SAFETY: a prefetch touches nothing and never faults.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(offset).cast())
-        };
-    }
 }
 
 #[inline]

@@ -10,14 +10,14 @@
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-use super::gemv::prefetch;
 use super::transpose::transpose;
 use super::unpack::{Stored, nibbles};
 use crate::Tile;
 use crate::level::Level;
+use crate::level::prefetch::prefetch;
 use crate::matmul::activations::{Activations, Column, GROUP};
 use crate::matmul::gemm::{self, TileKernel, blocks};
-use crate::matmul::kernels::{Rows, TileShape};
+use crate::matmul::kernels::{Form, Rows, TileShape};
 use crate::matmul::order::Order;
 
 /// 32 rows of one block, unpacked and transposed, with `H` scales for each.
@@ -47,6 +47,7 @@ where
     type Column = Column;
     const ROWS: usize = 32;
     const STEP: usize = 32;
+    const FORM: Form = Form::Int8;
     const SHAPE: TileShape = TileShape { tokens: 6, chains: GROUP };
 
     fn columns(x: &Activations) -> &[Column] {
@@ -86,8 +87,7 @@ fn pack<S: Stored<H>, const H: usize>(rows: &Rows<'_>, order: Order, panel: &mut
             // Rows that are not there are copies of the last; nobody looks at their sums.
             let group: [&[u8]; 16] =
                 std::array::from_fn(|i| &rows.row(last.min(16 * half + i))[bytes.clone()]);
-            // What is packed next of these rows' neighbours is the same place a panel further on.
-            group.iter().for_each(|row| prefetch(row, 32 * rows.row_bytes));
+            group.iter().for_each(|bytes| prefetch(bytes, 2 * bytes.len()));
             let places = std::array::from_fn(|b| order.place(start + b));
             let mut places = Places { panel: &mut *panel, places, n_blocks };
             if n_blocks == GROUP {
@@ -256,7 +256,7 @@ fn tile<const H: usize, const N: usize, const MIN: bool>(
 /// Adds the sums of a chain.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn add<const N: usize>(totals: &mut [[__m512; 2]; N], sums: [[__m512; 2]; N]) {
+pub(super) fn add<const N: usize>(totals: &mut [[__m512; 2]; N], sums: [[__m512; 2]; N]) {
     for n in 0..N {
         for half in 0..2 {
             totals[n][half] = _mm512_add_ps(totals[n][half], sums[n][half]);
@@ -303,7 +303,7 @@ fn add_block<const H: usize, const N: usize, const MIN: bool>(
 /// Writes the sums of a tile.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn write<const N: usize>(sums: [[__m512; 2]; N], y: &mut Tile<'_, f32>) {
+pub(super) fn write<const N: usize>(sums: [[__m512; 2]; N], y: &mut Tile<'_, f32>) {
     let (n_tokens, n_rows) = (y.rows().len(), y.columns().len());
     assert!(n_tokens == N && n_rows <= 32, "the tile's size");
     let masks = [(1u32 << n_rows.min(16)) - 1, (1u32 << n_rows.saturating_sub(16)) - 1];

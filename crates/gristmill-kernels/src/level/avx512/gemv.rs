@@ -3,18 +3,15 @@
 //! A step takes sixteen blocks of one row: eight `vpdpbusd` leave four partial sums per block, a small transposition
 //! adds them up so that each of sixteen lanes holds the exact sum of one block, and one FMA scales them. Rows are
 //! walked one after the other: two at once would halve what the memory delivers.
-#![expect(unsafe_code, reason = "vector loads and prefetches")]
+#![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
 
 use super::transpose::transpose;
 use super::unpack::Stored;
+use crate::level::prefetch::{AHEAD, prefetch};
 use crate::matmul::activations::Group;
 use crate::matmul::kernels::Rows;
-
-/// How far ahead of use weights are asked for. Compute between the loads shortens the window in which the CPU looks
-/// ahead by itself.
-pub(super) const PREFETCH: usize = 6144;
 
 /// One product per row.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
@@ -43,11 +40,11 @@ fn chains<S: Stored<H>, const H: usize>(row: &[u8], x: &[Group]) -> __m512 {
     let groups = row.chunks_exact(4 * S::QUAD_BYTES);
     let rest = groups.remainder();
     for (weights, x) in groups.zip(x) {
-        prefetch(weights, PREFETCH);
+        prefetch(weights, AHEAD);
         sum = add_group::<S, H, true>(weights, x, sum);
     }
     if let (false, Some(x)) = (rest.is_empty(), x.last()) {
-        prefetch(rest, PREFETCH);
+        prefetch(rest, AHEAD);
         sum = add_group::<S, H, false>(rest, x, sum);
     }
     sum
@@ -123,21 +120,6 @@ pub(super) fn block_sums(quads: [__m512i; 4]) -> __m512i {
     // Here dword `4 i + q` is block `4 q + i`.
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     _mm512_permutexvar_epi32(order, sums)
-}
-
-/// Asks for the lines `distance` bytes after those of `weights`. Past the end of the weights this asks for nothing
-/// useful, which does no harm.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn prefetch(weights: &[u8], distance: usize) {
-    let ahead = weights.as_ptr().wrapping_add(distance);
-    for offset in (0..weights.len()).step_by(64) {
-        #[allow(unused_unsafe, reason = "newer compilers know that it is safe")]
-        // SAFETY: a prefetch touches nothing and never faults.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(offset).cast())
-        };
-    }
 }
 
 #[inline]

@@ -28,7 +28,7 @@ fn quantize_group(x: &[f32]) -> Group {
             _mm512_and_si512(bits[0], magnitude),
             _mm512_and_si512(bits[1], magnitude),
         );
-        let (d, inverse) = scale_and_inverse(_mm512_reduce_max_epi32(amax) as u32);
+        let (d, inverse) = scale_and_inverse(_mm512_reduce_max_epi32(amax) as u32, 127.0);
         group.d[b] = d;
         if inverse > 0.0 {
             for part in 0..2 {

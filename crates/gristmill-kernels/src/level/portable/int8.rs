@@ -8,7 +8,7 @@ use crate::Tile;
 use crate::matmul::activations::{Activations, Column};
 use crate::matmul::blocks::Blocks;
 use crate::matmul::gemm::{TileKernel, blocks};
-use crate::matmul::kernels::{Rows, TileShape};
+use crate::matmul::kernels::{Form, Rows, TileShape};
 use crate::matmul::order::Order;
 
 const ROWS: usize = 8;
@@ -38,6 +38,7 @@ impl<B: Blocks<H>, const H: usize> TileKernel for Int8<B, H> {
     type Column = Column;
     const ROWS: usize = ROWS;
     const STEP: usize = 32;
+    const FORM: Form = Form::Int8;
     const SHAPE: TileShape = TileShape { tokens: 1, chains: 1 };
     fn columns(x: &Activations) -> &[Column] {
         x.columns()
@@ -61,9 +62,10 @@ impl<B: Blocks<H>, const H: usize> TileKernel for Int8<B, H> {
         }
     }
 
-    fn tile(panel: &[Block], columns: &[Column], _: Order, y: &mut Tile<'_, f32>) {
+    fn tile(panel: &[Block], columns: &[Column], order: Order, y: &mut Tile<'_, f32>) {
         let mut sums = [0.0; ROWS];
-        for (block, x) in panel.iter().zip(columns) {
+        // There is only one chain.
+        for (block, x) in panel.iter().zip(columns).take(order.n_steps()) {
             add_block::<B, H>(block, x, &mut sums);
         }
         let token = y.rows().start;

@@ -1,0 +1,206 @@
+//! F16 and BF16 weights times many tokens, as 16-bit integers: `vpdpwssd` does twice the products of f32 arithmetic.
+//!
+//! Weights and activations become blocks of 32 integers with a scale each, like quantized types, but of fourteen bits:
+//! the rounding is a 16384th of the largest magnitude of the block, finer than that of f16 near it, and the 32
+//! products of a block cannot overflow 32 bits. A single token is multiplied in f32 instead, which costs memory-bound
+//! work nothing; so the two differ in the last bits.
+#![expect(unsafe_code, reason = "functions with target features")]
+
+use std::arch::x86_64::*;
+use std::marker::PhantomData;
+
+use super::gemm::{add, write};
+use crate::Tile;
+use crate::level::Level;
+use crate::level::avx512::transpose::transpose;
+use crate::level::prefetch::prefetch;
+use crate::matmul::activations::{Activations, BLOCK, WIDEST, WideColumn};
+use crate::matmul::gemm::{TileKernel, blocks};
+use crate::matmul::kernels::{Form, Rows, TileShape};
+use crate::matmul::order::Order;
+
+/// Bytes of a stored weight.
+const STORED: usize = 2;
+
+/// How stored 16-bit floats are widened.
+pub(super) trait Stored: 'static {
+    /// Sixteen of them.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of this level.
+    unsafe fn widen(words: __m256i) -> __m512;
+}
+
+pub(super) struct F16;
+pub(super) struct Bf16;
+
+impl Stored for F16 {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn widen(words: __m256i) -> __m512 {
+        _mm512_cvtph_ps(words)
+    }
+}
+
+impl Stored for Bf16 {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn widen(words: __m256i) -> __m512 {
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(words)))
+    }
+}
+
+/// 32 rows of a block: of each row sixteen pairs, and a scale.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Block {
+    pairs: [[__m512i; 2]; BLOCK / 2],
+    d: [__m512; 2],
+}
+
+impl Block {
+    // SAFETY: all bits zero are integers and floats.
+    const ZERO: Block = unsafe { std::mem::zeroed() };
+}
+
+blocks!(Block);
+
+/// The tile kernel for weights stored as `S`.
+pub(super) struct Int16<S>(PhantomData<S>);
+
+impl<S: Stored> TileKernel for Int16<S> {
+    type Block = Block;
+    type Column = WideColumn;
+    const ROWS: usize = 32;
+    const STEP: usize = BLOCK;
+    const FORM: Form = Form::Int16;
+    // There is no kernel for one token whose order it must share.
+    const SHAPE: TileShape = TileShape { tokens: 6, chains: 1 };
+
+    fn columns(x: &Activations) -> &[WideColumn] {
+        x.wide_columns()
+    }
+
+    fn pack(rows: &Rows<'_>, order: Order, panel: &mut [Block]) {
+        assert!(Level::Avx512.is_available() && rows.n_rows() > 0);
+        // SAFETY: the CPU has been asked.
+        unsafe { pack::<S>(rows, order, panel) }
+    }
+
+    fn tile(panel: &[Block], columns: &[WideColumn], order: Order, y: &mut Tile<'_, f32>) {
+        assert!(Level::Avx512.is_available());
+        macro_rules! tile_of {
+            ($($n:literal)*) => {
+                match y.rows().len() {
+                    // SAFETY: the CPU has been asked.
+                    $($n => unsafe { tile::<$n>(panel, columns, order, y) },)*
+                    n => unreachable!("{n} tokens are more than a tile has"),
+                }
+            };
+        }
+        tile_of!(1 2 3 4 5 6);
+    }
+}
+
+/// Blocks of a row that are read one after the other.
+const RUN: usize = 8;
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn pack<S: Stored>(rows: &Rows<'_>, order: Order, panel: &mut [Block]) {
+    let last = rows.n_rows() - 1;
+    for half in 0..2 {
+        for start in (0..order.n_steps()).step_by(RUN) {
+            let n_blocks = RUN.min(order.n_steps() - start);
+            // Longer than what is used, or all rows would meet in the same sets of the cache.
+            let mut words = [[_mm256_setzero_si256(); 2 * RUN + 2]; 16];
+            for i in 0..16 {
+                // Rows that are not there are copies of the last; nobody looks at their sums.
+                let bytes = &rows.row(last.min(16 * half + i))[start * BLOCK * STORED..];
+                let bytes = &bytes[..bytes.len().min(RUN * BLOCK * STORED)];
+                prefetch(bytes, bytes.len());
+                for (words, bytes) in words[i].iter_mut().zip(bytes.chunks(32)) {
+                    let mask = u32::MAX >> (32 - bytes.len());
+                    // SAFETY: the mask lets through only bytes that are there.
+                    *words = unsafe { _mm256_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) };
+                }
+            }
+            for b in 0..n_blocks {
+                let mut columns = [_mm512_setzero_ps(); BLOCK];
+                for part in 0..2 {
+                    let mut square = [_mm512_setzero_si512(); 16];
+                    for i in 0..16 {
+                        // SAFETY: this function has the instructions.
+                        let sixteen = unsafe { S::widen(words[i][2 * b + part]) };
+                        square[i] = _mm512_castps_si512(sixteen);
+                    }
+                    for (k, column) in transpose(square).into_iter().enumerate() {
+                        columns[16 * part + k] = _mm512_castsi512_ps(column);
+                    }
+                }
+                pack_block(&columns, half, &mut panel[order.place(start + b)]);
+            }
+        }
+    }
+}
+
+/// Quantizes sixteen rows of a block; `columns` are its weights, a row in each lane.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn pack_block(columns: &[__m512; BLOCK], half: usize, block: &mut Block) {
+    let magnitude = _mm512_set1_epi32(i32::MAX);
+    let mut amax = _mm512_setzero_si512();
+    for &column in columns {
+        // The bits of magnitudes sort like the numbers; NaN above all.
+        let bits = _mm512_and_si512(_mm512_castps_si512(column), magnitude);
+        amax = _mm512_max_epu32(amax, bits);
+    }
+    let is_finite = _mm512_cmplt_epu32_mask(amax, _mm512_set1_epi32(0x7f80_0000));
+    let is_tiny = _mm512_cmplt_epu32_mask(amax, _mm512_set1_epi32(TINY_BITS));
+    let amax = _mm512_castsi512_ps(amax);
+    let widest = _mm512_set1_ps(WIDEST);
+    // As `scale_and_inverse`: zero for tiny blocks, NaN with codes of zero for those that are not finite.
+    let usable = is_finite & !is_tiny;
+    let inverse = _mm512_maskz_div_ps(usable, widest, amax);
+    let d = _mm512_maskz_div_ps(usable, amax, widest);
+    block.d[half] = _mm512_mask_mov_ps(_mm512_set1_ps(f32::NAN), is_finite, d);
+    for (pair, two) in columns.as_chunks::<2>().0.iter().enumerate() {
+        let low = _mm512_cvtps_epi32(_mm512_maskz_mul_ps(usable, two[0], inverse));
+        let high = _mm512_cvtps_epi32(_mm512_maskz_mul_ps(usable, two[1], inverse));
+        block.pairs[pair][half] =
+            _mm512_mask_blend_epi16(0xaaaa_aaaa, low, _mm512_slli_epi32::<16>(high));
+    }
+}
+
+const TINY_BITS: i32 = crate::matmul::activations::TINY.to_bits() as i32;
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn tile<const N: usize>(
+    panel: &[Block],
+    columns: &[WideColumn],
+    order: Order,
+    y: &mut Tile<'_, f32>,
+) {
+    let columns = columns.as_chunks::<N>().0;
+    let mut sums = [[_mm512_setzero_ps(); 2]; N];
+    for (block, x) in panel[..order.n_steps()].iter().zip(columns) {
+        let mut products = [[_mm512_setzero_si512(); 2]; N];
+        for (j, pairs) in block.pairs.iter().enumerate() {
+            for n in 0..N {
+                let pair = _mm512_set1_epi32(x[n].pairs[j]);
+                for half in 0..2 {
+                    products[n][half] = _mm512_dpwssd_epi32(products[n][half], pairs[half], pair);
+                }
+            }
+        }
+        for n in 0..N {
+            for half in 0..2 {
+                let scale = _mm512_mul_ps(block.d[half], _mm512_set1_ps(x[n].d));
+                let product = _mm512_cvtepi32_ps(products[n][half]);
+                sums[n][half] = _mm512_fmadd_ps(product, scale, sums[n][half]);
+            }
+        }
+    }
+    let mut totals = [[_mm512_setzero_ps(); 2]; N];
+    add(&mut totals, sums);
+    write(totals, y);
+}

@@ -1,0 +1,24 @@
+//! Asking for memory before it is needed.
+#![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "a prefetch is an instruction"))]
+
+/// How far ahead of use the weights of a single token are asked for. Compute between the loads shortens the window in
+/// which the CPU looks ahead by itself.
+pub(crate) const AHEAD: usize = 6144;
+
+/// Asks for the lines `distance` bytes after those of `bytes`. Past the end of what they are a part of this asks for
+/// nothing useful, which does no harm.
+#[inline(always)]
+pub(crate) fn prefetch(bytes: &[u8], distance: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for offset in (0..bytes.len()).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let line = bytes.as_ptr().wrapping_add(distance + offset);
+        #[allow(unused_unsafe, reason = "newer compilers know that it is safe")]
+        // SAFETY: a prefetch touches nothing and never faults.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(line.cast())
+        };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bytes, distance);
+}
