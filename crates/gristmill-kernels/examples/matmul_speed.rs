@@ -28,7 +28,15 @@ const TYPES: &[DType] = &[
 ];
 
 /// `[n_out, n_in]` of single-token products: larger than any cache, a model of medium size, small models.
-const GEMV: &[(usize, usize)] = &[(49152, 4096), (4096, 4096), (1536, 576), (576, 1536)];
+const GEMV: &[(usize, usize)] = &[
+    (49152, 4096),
+    (4096, 4096),
+    (1536, 576),
+    (576, 1536),
+    (262144, 576),
+    (262144, 512),
+    (98304, 1536),
+];
 
 /// `[n_out, n_in]` and tokens of the others.
 const GEMM: &[(usize, usize, usize)] = &[
@@ -53,6 +61,10 @@ fn main() {
         arguments.map(|name| DType::from_name(&name).expect("a type")).collect();
     let types = if named.is_empty() { TYPES } else { &named };
     let team = Team::new(n_threads.unwrap_or(2));
+    let only = std::env::var("ONLY").ok();
+    let wanted = |n_out: usize, n_in: usize, n: usize| {
+        only.as_ref().is_none_or(|o| *o == format!("{n_out},{n_in},{n}"))
+    };
     println!("level {}, {} threads", level().name(), team.n_threads());
 
     let memory = vec![1u8; 256 << 20];
@@ -60,11 +72,17 @@ fn main() {
     drop(memory);
     for &dtype in types {
         for &(n_out, n_in) in GEMV {
+            if !wanted(n_out, n_in, 1) {
+                continue;
+            }
             let weight = weight(dtype, n_out, n_in);
             let bytes = weight.bytes().len() as f64;
             measure(&team, &weight, 1, &format!("{dtype} [{n_out}, {n_in}] x 1"), bytes, "GB/s");
         }
         for &(n_out, n_in, n_tokens) in GEMM {
+            if !wanted(n_out, n_in, n_tokens) {
+                continue;
+            }
             let weight = weight(dtype, n_out, n_in);
             let operations = 2.0 * (n_out * n_in * n_tokens) as f64;
             measure(

@@ -17,12 +17,14 @@
 
 mod partial;
 
-use crate::elementwise::for_rows;
+use std::cell::RefCell;
+
 use crate::kv_cache::{Element, HeadShape, PAGE, Pages};
 use crate::level::vector::{Kernel, Vector, dispatch};
+use crate::team::{self, Cut, Grid};
 use crate::{KvCache, Team};
 
-use partial::{Partial, divide, merge_page, merge_parts};
+use partial::{Partial, divide, merge_page, merge_part};
 
 /// The numbers of an attention.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +45,10 @@ const TILE_ROWS: usize = 32;
 
 /// Rows of queries that go through a page together, with all their sums in registers.
 const BATCH_ROWS: usize = 8;
+
+/// Less work than this (multiplications) is done by the caller alone: other threads would wait longer for its keys and
+/// values to come out of its cache than the work takes.
+const ALONE: usize = 1 << 19;
 
 /// With fewer tiles than this, each page of each tile becomes a task.
 const ENOUGH_TILES: usize = 16;
@@ -112,18 +118,13 @@ fn attend_pages<E: Element>(
     let first_page = attention.first_visible(first) / PAGE;
     let page_end = (first + n_tokens).div_ceil(PAGE);
     let n_pages = page_end - first_page;
+    let n_products = 2 * q.len() * n_pages * PAGE;
+    let team = if n_products < ALONE { Team::alone() } else { team };
     let n_parts = if n_tiles < ENOUGH_TILES { n_pages } else { 1 };
     let pages_per_part = n_pages / n_parts;
 
-    // Partial results by tile and then by part.
     let partial_len = tile_tokens * group * Partial::row_len(shape);
-    let scratch_len = n_tiles * n_parts * partial_len;
-    if scratch.len() < scratch_len {
-        scratch.resize(scratch_len, 0.0);
-    }
-    let scratch = &mut scratch[..scratch_len];
-    team.for_each_chunk_mut(scratch, partial_len, &|task, state| {
-        let (tile, part) = (task / n_parts, task % n_parts);
+    let tile = |tile: usize, part: usize, state: &mut [f32]| {
         let token = tile / shape.n_head_kv * tile_tokens;
         let part_start = first_page + part * pages_per_part;
         dispatch(Tile {
@@ -137,26 +138,42 @@ fn attend_pages<E: Element>(
             head_kv: tile % shape.n_head_kv,
             state,
         });
+    };
+
+    // Partial results by tile and then by part, if tiles have several.
+    let scratch_len = if n_parts > 1 { n_tiles * n_parts * partial_len } else { 0 };
+    if scratch.len() < scratch_len {
+        scratch.resize(scratch_len, 0.0);
+    }
+    let scratch = &mut scratch[..scratch_len];
+    team.for_each_chunk_mut(scratch, partial_len, &|task, state| {
+        tile(task / n_parts, task % n_parts, state);
     });
 
-    let tile_len = n_parts * partial_len;
-    if n_parts > 1 {
-        for_rows(team, scratch, tile_len, &|_, tiles| {
-            dispatch(Merge { tiles, tile_len, partial_len, shape })
-        });
-    }
-    let tiles = &*scratch;
-    for_rows(team, out, width, &|first_token, out| {
-        dispatch(Finish {
-            tiles,
-            tile_len,
-            tile_tokens,
-            n_head: attention.n_head,
-            shape,
-            first_token,
-            out,
+    let parts = &*scratch;
+    let tile_columns = group * shape.head_dim;
+    let cut = Cut::every(tile_columns);
+    let grid = Grid { values: out, row_len: width, tile_rows: tile_tokens, cut };
+    team.for_each_tile_mut(&mut [grid], &|_, mut out| {
+        let number =
+            out.rows().start / tile_tokens * shape.n_head_kv + out.columns().start / tile_columns;
+        STATE.with_borrow_mut(|state| {
+            state.resize(partial_len.max(state.len()), 0.0);
+            let state = &mut state[..partial_len];
+            if n_parts > 1 {
+                let parts = &parts[number * n_parts * partial_len..][..n_parts * partial_len];
+                dispatch(Merge { parts, state, shape });
+            } else {
+                tile(number, 0, state);
+            }
+            dispatch(Finish { state, group, shape, out: &mut out });
         });
     });
+}
+
+thread_local! {
+    /// A tile's partial results.
+    static STATE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Attention<'_> {
@@ -263,11 +280,10 @@ impl<E: Element> Tile<'_, E> {
     }
 }
 
-/// The merging of the parts of some tiles, each into its first.
+/// The merging of the parts of a tile.
 struct Merge<'a> {
-    tiles: &'a mut [f32],
-    tile_len: usize,
-    partial_len: usize,
+    parts: &'a [f32],
+    state: &'a mut [f32],
     shape: HeadShape,
 }
 
@@ -276,35 +292,33 @@ impl Kernel for Merge<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        for tile in self.tiles.chunks_exact_mut(self.tile_len) {
-            merge_parts::<V>(tile, self.partial_len, self.shape);
+        let (first, others) = self.parts.split_at(self.state.len());
+        self.state.copy_from_slice(first);
+        for other in others.chunks_exact(self.state.len()) {
+            merge_part::<V>(self.state, other, self.shape);
         }
     }
 }
 
-/// The last step: from the tiles' sums to rows of the result, beginning with token `first_token`.
-struct Finish<'a> {
-    tiles: &'a [f32],
-    tile_len: usize,
-    tile_tokens: usize,
-    n_head: usize,
+/// The last step: from a tile's sums to its part of the result.
+struct Finish<'a, 't> {
+    state: &'a [f32],
+    group: usize,
     shape: HeadShape,
-    first_token: usize,
-    out: &'a mut [f32],
+    out: &'a mut team::Tile<'t, f32>,
 }
 
-impl Kernel for Finish<'_> {
+impl Kernel for Finish<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let HeadShape { n_head_kv, head_dim } = self.shape;
-        let (group, row_len) = (self.n_head / n_head_kv, Partial::row_len(self.shape));
-        for (i, out) in self.out.chunks_exact_mut(head_dim).enumerate() {
-            let (token, head) = (self.first_token + i / self.n_head, i % self.n_head);
-            let tile = token / self.tile_tokens * n_head_kv + head / group;
-            let row = token % self.tile_tokens * group + head % group;
-            divide::<V>(&self.tiles[tile * self.tile_len + row * row_len..][..row_len], out);
+        let mut rows = self.state.chunks_exact(Partial::row_len(self.shape));
+        for token in self.out.rows() {
+            let heads = self.out.row_mut(token).chunks_exact_mut(self.shape.head_dim);
+            for (out, row) in heads.take(self.group).zip(&mut rows) {
+                divide::<V>(row, out);
+            }
         }
     }
 }

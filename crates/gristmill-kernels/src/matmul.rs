@@ -21,7 +21,7 @@ mod tests;
 pub use activations::Activations;
 pub use matrix::Matrix;
 
-use crate::{Grid, Level, Team, level};
+use crate::{Cut, Grid, Level, Team, level};
 use kernels::{Kernel, Rows, kernels_at};
 
 /// One of several products of the same activations; see [`matmul_joined`].
@@ -56,6 +56,13 @@ pub fn matmul_joined(team: &Team, x: &mut Activations, products: &mut [Product<'
     matmul_at(level(), team, x, products);
 }
 
+/// Says that the products after the next ones, of a single token, begin with `weight`, so that it can be fetched while
+/// nothing else is to be done.
+pub fn look_ahead(team: &Team, weight: &Matrix) {
+    let stretch = stretches(weight, team.n_threads(), false).wide;
+    team.look_ahead(weight.bytes(), stretch * weight.row_bytes());
+}
+
 /// [`matmul_joined`] at a level this CPU has.
 pub(crate) fn matmul_at(
     level: Level,
@@ -63,10 +70,10 @@ pub(crate) fn matmul_at(
     x: &mut Activations,
     products: &mut [Product<'_>],
 ) {
-    let n_tokens = x.n_tokens();
+    let (n_tokens, n_products) = (x.n_tokens(), products.len());
     let mut parts: Vec<(&Matrix, Option<&[f32]>, Kernel)> = Vec::with_capacity(products.len());
     let mut grids = Vec::with_capacity(products.len());
-    for Product { weight, bias, y } in products {
+    for (i, Product { weight, bias, y }) in products.iter_mut().enumerate() {
         assert_eq!(weight.n_in(), x.n_in(), "{}: the width of the activations", weight.name());
         assert_eq!(y.len(), n_tokens * weight.n_out(), "{}: the size of the result", weight.name());
         assert!(
@@ -77,8 +84,12 @@ pub(crate) fn matmul_at(
         let way = kernels_at(level, weight.dtype()).way(n_tokens, x.is_deterministic());
         x.make(team, level, way);
         parts.push((weight, *bias, way.kernel));
-        let tile_columns = rows_per_task(weight, n_tokens, team.n_threads());
-        grids.push(Grid { values: y, row_len: weight.n_out(), tile_rows: n_tokens, tile_columns });
+        let cut = if n_tokens > 1 {
+            Cut::every(PANEL)
+        } else {
+            stretches(weight, team.n_threads(), i + 1 == n_products)
+        };
+        grids.push(Grid { values: y, row_len: weight.n_out(), tile_rows: n_tokens, cut });
     }
     let x = &*x;
     team.for_each_tile_mut(&mut grids, &|number, mut tile| {
@@ -99,15 +110,20 @@ pub(crate) fn matmul_at(
     });
 }
 
-/// How many rows of a weight one task takes: enough to be worth the claiming, few enough that all threads finish
-/// together. A multiple of 32, the most rows of a panel.
-fn rows_per_task(weight: &Matrix, n_tokens: usize, n_threads: usize) -> usize {
-    const PANEL: usize = 32;
-    const TASK_BYTES: usize = 64 << 10;
-    if n_tokens > 1 {
-        return PANEL;
-    }
-    let worth = TASK_BYTES.div_ceil(weight.row_bytes());
-    let fair = weight.n_out().div_ceil(4 * n_threads);
-    worth.min(fair).next_multiple_of(PANEL)
+/// The most rows that a kernel takes together.
+const PANEL: usize = 32;
+
+/// How the rows of a weight are divided for a single token: a long stretch for each thread, since memory is read fastest
+/// from front to back; of the last weight of a job less than all, so that threads which were held up can be helped.
+fn stretches(weight: &Matrix, n_threads: usize, is_last: bool) -> Cut {
+    /// Of sixteen parts of a weight, those that are cut into long stretches.
+    const LONG: usize = 12;
+    /// What is worth a claim.
+    const CLAIM_BYTES: usize = 16 << 10;
+    let n_out = weight.n_out();
+    let parts = if is_last { LONG } else { 16 };
+    let wide = (n_out * parts / 16 / n_threads).max(1).next_multiple_of(PANEL);
+    let rest = n_out.saturating_sub(n_threads * wide);
+    let narrow = (rest / (4 * n_threads)).max(CLAIM_BYTES / weight.row_bytes());
+    Cut { n_wide: n_threads, wide, narrow: narrow.max(1).next_multiple_of(PANEL) }
 }

@@ -18,13 +18,20 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use crate::level::prefetch::prefetch_address;
 
 /// How long a waiting thread only spins, then also yields its core now and then, and (workers) at last sleeps.
 const SPIN: Duration = Duration::from_micros(50);
 const DOZE: Duration = Duration::from_micros(200);
+
+/// How much memory a waiting thread asks for between two looks at the gate, and in one wait: less than what the
+/// second-level cache holds.
+const FETCH: usize = 512;
+const MOST_AHEAD: usize = 128 << 10;
 
 /// More threads than any machine has; keeps the count of entered workers inside the gate's low bits.
 const MAX_THREADS: usize = 1024;
@@ -55,8 +62,16 @@ struct Shared {
     next: Apart<AtomicUsize>,
     finished: Apart<AtomicUsize>,
     sleepers: Apart<AtomicUsize>,
+    ahead: Apart<Ahead>,
     job: UnsafeCell<Job>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+/// What the next job reads first: the address, and how many bytes of it each thread begins with.
+#[derive(Default)]
+struct Ahead {
+    start: AtomicUsize,
+    piece: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -79,6 +94,7 @@ impl Team {
             next: Apart(AtomicUsize::new(0)),
             finished: Apart(AtomicUsize::new(0)),
             sleepers: Apart(AtomicUsize::new(0)),
+            ahead: Apart(Ahead::default()),
             job: UnsafeCell::new(Job { task: &|_| (), n_tasks: 0 }),
             panic: Mutex::new(None),
         });
@@ -86,16 +102,30 @@ impl Team {
             let shared = Arc::clone(&shared);
             thread::Builder::new()
                 .name(format!("gristmill-{number}"))
-                .spawn(move || shared.serve())
+                .spawn(move || shared.serve(number))
                 .ok()
         };
         let workers = (1..n_threads.min(MAX_THREADS)).map_while(spawn).collect();
         Team { shared, workers, busy: AtomicBool::new(false) }
     }
 
+    /// The team of the caller and nobody else.
+    pub(crate) fn alone() -> &'static Team {
+        static ALONE: LazyLock<Team> = LazyLock::new(|| Team::new(1));
+        &ALONE
+    }
+
     /// How many threads work on a job, the caller included.
     pub fn n_threads(&self) -> usize {
         self.workers.len() + 1
+    }
+
+    /// Says what the job after the next one reads from memory: thread `i` begins with piece `i` of `bytes`. Threads that
+    /// have nothing to do ask for it meanwhile, so that memory is never idle.
+    pub(crate) fn look_ahead(&self, bytes: &[u8], piece: usize) {
+        let ahead = &self.shared.ahead.0;
+        ahead.piece.store(piece.min(bytes.len() / self.n_threads()), Ordering::Relaxed);
+        ahead.start.store(bytes.as_ptr().addr(), Ordering::Relaxed);
     }
 
     /// Calls `task` once with each of `0..n_tasks`, on all threads, and returns when all calls have.
@@ -131,8 +161,9 @@ impl Team {
 
         let gate = shared.gate.0.swap((number + 1) << NUMBER_SHIFT, Ordering::AcqRel);
         let entered = (gate & ((1 << NUMBER_SHIFT) - 1)) as usize;
-        let mut patience = Patience::new();
+        let (mut patience, mut fetch) = (Patience::new(), shared.fetch(0));
         while shared.finished.0.load(Ordering::Acquire) != entered {
+            fetch.some();
             patience.wait();
         }
         let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -150,7 +181,7 @@ impl Team {
         f: &(dyn Fn(usize, &mut [T]) + Sync),
     ) {
         let row_len = out.len();
-        let grid = Grid { values: out, row_len, tile_rows: 1, tile_columns: chunk_len };
+        let grid = Grid { values: out, row_len, tile_rows: 1, cut: Cut::every(chunk_len) };
         self.for_each_tile_mut(&mut [grid], &|_, mut tile| {
             f(tile.columns().start / chunk_len, tile.row_mut(0));
         });
@@ -191,11 +222,11 @@ impl Drop for Team {
 
 impl Shared {
     /// A worker's life: wait for the gate to open, enter, help, leave.
-    fn serve(&self) {
+    fn serve(&self, number: usize) {
         IN_TASK.set(true);
         let mut last = 0;
         loop {
-            let gate = self.wait_for_a_job_after(last);
+            let gate = self.wait_for_a_job_after(last, number);
             if gate == STOP {
                 return;
             }
@@ -216,16 +247,17 @@ impl Shared {
     }
 
     /// The gate's value once it is open for a job other than number `last`, or `STOP`.
-    fn wait_for_a_job_after(&self, last: u64) -> u64 {
+    fn wait_for_a_job_after(&self, last: u64, number: usize) -> u64 {
         let open = |gate: u64| {
             gate == STOP || ((gate >> NUMBER_SHIFT) % 2 == 1 && gate >> NUMBER_SHIFT != last)
         };
-        let mut patience = Patience::new();
+        let (mut patience, mut fetch) = (Patience::new(), self.fetch(number));
         loop {
             let gate = self.gate.0.load(Ordering::Acquire);
             if open(gate) {
                 return gate;
             }
+            fetch.some();
             if patience.wait() {
                 continue;
             }
@@ -237,6 +269,14 @@ impl Shared {
             self.sleepers.0.fetch_sub(1, Ordering::SeqCst);
             patience = Patience::new();
         }
+    }
+
+    /// What thread `number` can ask for while it waits.
+    fn fetch(&self, number: usize) -> Fetch {
+        let Ahead { start, piece } = &self.ahead.0;
+        let (start, piece) = (start.load(Ordering::Relaxed), piece.load(Ordering::Relaxed));
+        let at = start.wrapping_add(number.wrapping_mul(piece));
+        Fetch { at, left: piece.min(MOST_AHEAD) }
     }
 
     /// Claims and does tasks until none is left. Panics are kept for the caller of `run`.
@@ -253,6 +293,24 @@ impl Shared {
         if let Err(panic) = catch_unwind(work) {
             self.next.0.store(job.n_tasks, Ordering::Relaxed);
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+        }
+    }
+}
+
+/// Memory that a waiting thread asks for, a little at a time.
+struct Fetch {
+    at: usize,
+    left: usize,
+}
+
+impl Fetch {
+    /// Asks for the next few lines, if there are any.
+    fn some(&mut self) {
+        if self.left > 0 {
+            let n_bytes = self.left.min(FETCH);
+            prefetch_address(self.at, n_bytes);
+            self.at = self.at.wrapping_add(n_bytes);
+            self.left -= n_bytes;
         }
     }
 }
@@ -285,8 +343,42 @@ impl Patience {
     }
 }
 
-/// A row-major matrix that [`Team::for_each_tile_mut`] cuts into tiles of `tile_rows` x `tile_columns`; those at the
-/// lower and right edges may be smaller.
+/// Where a matrix is cut between columns: first some wide tiles, then narrow ones.
+///
+/// A few wide tiles are claimed fast and read long stretches of memory; the narrow ones at the end let all threads
+/// finish together.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// How many wide tiles there are at most.
+    pub n_wide: usize,
+    /// Their columns.
+    pub wide: usize,
+    /// The columns of the other tiles, at least 1.
+    pub narrow: usize,
+}
+
+impl Cut {
+    /// Tiles of the same width.
+    pub fn every(columns: usize) -> Cut {
+        Cut { n_wide: 0, wide: 0, narrow: columns }
+    }
+
+    /// How many tiles a row of `row_len` columns makes.
+    fn n_tiles(self, row_len: usize) -> usize {
+        match row_len.checked_sub(self.n_wide * self.wide) {
+            Some(rest) => self.n_wide + rest.div_ceil(self.narrow),
+            None => row_len.div_ceil(self.wide),
+        }
+    }
+
+    /// Where tile `i` starts.
+    fn start(self, i: usize) -> usize {
+        i.min(self.n_wide) * self.wide + i.saturating_sub(self.n_wide) * self.narrow
+    }
+}
+
+/// A row-major matrix that [`Team::for_each_tile_mut`] cuts into tiles; those at the lower and right edges may be
+/// smaller than the others.
 pub struct Grid<'a, T> {
     /// The elements, a whole number of rows.
     pub values: &'a mut [T],
@@ -294,8 +386,8 @@ pub struct Grid<'a, T> {
     pub row_len: usize,
     /// Rows per tile, at least 1.
     pub tile_rows: usize,
-    /// Columns per tile, at least 1.
-    pub tile_columns: usize,
+    /// How the columns are cut.
+    pub cut: Cut,
 }
 
 /// A grid that several threads take tiles from.
@@ -304,7 +396,7 @@ struct SharedGrid<'a, T> {
     n_rows: usize,
     row_len: usize,
     tile_rows: usize,
-    tile_columns: usize,
+    cut: Cut,
     tiles_per_row: usize,
     n_tiles: usize,
     borrow: PhantomData<&'a mut [T]>,
@@ -315,17 +407,18 @@ unsafe impl<T: Send> Sync for SharedGrid<'_, T> {}
 
 impl<'a, T> SharedGrid<'a, T> {
     fn new(grid: &'a mut Grid<'_, T>) -> SharedGrid<'a, T> {
-        let Grid { values, row_len, tile_rows, tile_columns } = grid;
-        assert!(*tile_rows > 0 && *tile_columns > 0, "tiles have a size");
+        let Grid { values, row_len, tile_rows, cut } = grid;
+        assert!(*tile_rows > 0 && cut.narrow > 0, "tiles have a size");
+        assert!(cut.n_wide == 0 || cut.wide > 0, "tiles have a size");
         let n_rows = if values.is_empty() { 0 } else { values.len() / *row_len };
         assert_eq!(values.len(), n_rows * *row_len, "a whole number of rows");
-        let tiles_per_row = row_len.div_ceil(*tile_columns);
+        let tiles_per_row = cut.n_tiles(*row_len);
         SharedGrid {
             start: values.as_mut_ptr(),
             n_rows,
             row_len: *row_len,
             tile_rows: *tile_rows,
-            tile_columns: *tile_columns,
+            cut: *cut,
             tiles_per_row,
             n_tiles: n_rows.div_ceil(*tile_rows) * tiles_per_row,
             borrow: PhantomData,
@@ -339,12 +432,12 @@ impl<'a, T> SharedGrid<'a, T> {
     unsafe fn tile(&self, index: usize) -> Tile<'a, T> {
         assert!(index < self.n_tiles, "inside the grid");
         let row = index / self.tiles_per_row * self.tile_rows;
-        let column = index % self.tiles_per_row * self.tile_columns;
+        let [column, next] = [0, 1].map(|ahead| self.cut.start(index % self.tiles_per_row + ahead));
         Tile {
             start: self.start,
             row_len: self.row_len,
             rows: row..self.n_rows.min(row + self.tile_rows),
-            columns: column..self.row_len.min(column + self.tile_columns),
+            columns: column..self.row_len.min(next),
             borrow: PhantomData,
         }
     }

@@ -66,6 +66,12 @@ pub enum Error {
         /// The longest.
         limit: usize,
     },
+    /// The machine has no memory for copies of the weights.
+    #[error("there is no memory for a copy of {n_bytes} bytes of weights; use them in place")]
+    NoMemory {
+        /// Bytes to be copied.
+        n_bytes: usize,
+    },
     /// The machine has no memory for the cache of keys and values.
     #[error(
         "there is no memory for the keys and values of {n_tokens} tokens; use a shorter context"

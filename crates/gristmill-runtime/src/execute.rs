@@ -58,7 +58,10 @@ pub(crate) fn run(model: &Model, team: &Team, memory: &mut Memory, batch: Batch<
         table.fill(&rope.inv_freq, rope.scale, batch.first, batch.tokens.len());
     }
     let mut run = Run { model, program, plan, team, memory, batch };
-    for step in &plan.steps {
+    for (step, &next) in plan.steps.iter().zip(&plan.next_linear) {
+        if let (Step::Linears(_), Some(next)) = (step, next) {
+            run.look_ahead(next);
+        }
         run.step(step);
     }
 }
@@ -80,6 +83,15 @@ impl Run<'_> {
             Step::SiluMul { gate, up, product } => {
                 self.combine(*gate, *up, *product, kernels::silu_mul)
             }
+        }
+    }
+
+    /// Lets the weight of product `id` be fetched while others wait.
+    fn look_ahead(&self, id: NodeId) {
+        if let (1, Op::Linear { weight, .. }) =
+            (self.batch.tokens.len(), &self.program.nodes[id].op)
+        {
+            kernels::look_ahead(self.team, self.model.matrix(*weight));
         }
     }
 

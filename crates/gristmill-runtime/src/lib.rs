@@ -51,7 +51,7 @@ mod session;
 pub use error::{Error, Result};
 pub use generate::Generate;
 pub use gristmill_kernels::CacheType;
-pub use model::Model;
+pub use model::{Model, Residence};
 pub use sampler::{Chain, Sampler, SamplerOptions};
 pub use session::{Session, SessionOptions, Timings};
 

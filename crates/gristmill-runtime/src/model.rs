@@ -4,7 +4,7 @@ use std::fmt;
 
 use gristmill_graph::{Op, Program, WeightId};
 use gristmill_kernels::Matrix;
-use gristmill_tensor::Checkpoint;
+use gristmill_tensor::{Bytes, Checkpoint, Tensor, in_large_pages};
 
 use crate::plan::Plan;
 use crate::{Error, Result};
@@ -19,6 +19,21 @@ pub struct Model {
     n_token_ids: usize,
 }
 
+/// Where weights are read from while a model runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Residence {
+    /// Copies of small models, which take no time to make; large ones in place.
+    #[default]
+    Auto,
+    /// Where the checkpoint has them: in a mapped file nothing is copied, and the system may take the memory back.
+    InPlace,
+    /// Copies in memory of large pages, which is read a little faster.
+    Copied,
+}
+
+/// The most bytes that [`Residence::Auto`] copies: a few hundredths of a second's work.
+const SMALL: usize = 256 << 20;
+
 /// A weight in the form in which it is used.
 enum Weight {
     /// The matrix of a product or the rows of a table, as stored.
@@ -28,18 +43,31 @@ enum Weight {
 }
 
 impl Model {
-    /// Binds every weight that `program` names. Matrices stay where the checkpoint has them (in a mapped file:
-    /// nothing is copied); vectors are widened to f32.
+    /// Binds every weight that `program` names. Matrices stay where the checkpoint has them (in a mapped file nothing is
+    /// copied) unless the model is small; vectors are widened to f32.
     ///
     /// # Errors
     /// [`Error::Tensor`] when a weight is missing, cannot be read, or is of a type that cannot be computed with;
     /// [`Error::Shape`] when it has not the program's shape; [`Error::Program`].
     pub fn bind(program: Program, weights: &dyn Checkpoint) -> Result<Model> {
+        Model::bind_with(program, weights, Residence::Auto)
+    }
+
+    /// [`bind`](Self::bind) with a say in where matrices are.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind); [`Error::NoMemory`] when they cannot be copied.
+    pub fn bind_with(
+        program: Program,
+        weights: &dyn Checkpoint,
+        residence: Residence,
+    ) -> Result<Model> {
         let plan = Plan::new(&program)?;
+        let tensors = program.weights.iter().map(|decl| weights.tensor(&decl.name));
+        let tensors = settle(tensors.collect::<gristmill_tensor::Result<_>>()?, residence)?;
         let mut bound = Vec::with_capacity(program.weights.len());
         let mut weight_bytes = 0;
-        for decl in &program.weights {
-            let tensor = weights.tensor(&decl.name)?;
+        for (decl, tensor) in program.weights.iter().zip(tensors) {
             if tensor.info.shape.dims() != decl.shape {
                 return Err(Error::Shape {
                     file: weights.name(),
@@ -118,6 +146,28 @@ impl Model {
                 unreachable!("the graph takes only weights of one dimension as vectors")
             }
         }
+    }
+}
+
+/// Brings tensors to where they are to be read from.
+fn settle(tensors: Vec<Tensor>, residence: Residence) -> Result<Vec<Tensor>> {
+    let n_bytes = tensors.iter().fold(0usize, |sum, tensor| sum.saturating_add(tensor.bytes.len()));
+    let is_copied = match residence {
+        Residence::Auto => n_bytes <= SMALL,
+        Residence::InPlace => false,
+        Residence::Copied => true,
+    };
+    if !is_copied {
+        return Ok(tensors);
+    }
+    let parts: Vec<Bytes> = tensors.iter().map(|tensor| tensor.bytes.clone()).collect();
+    match in_large_pages(&parts) {
+        Ok(copies) => {
+            let moved = tensors.into_iter().zip(copies);
+            Ok(moved.map(|(tensor, bytes)| Tensor { bytes, ..tensor }).collect())
+        }
+        Err(_) if residence == Residence::Auto => Ok(tensors),
+        Err(_) => Err(Error::NoMemory { n_bytes }),
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
+    /// By step: the first product that comes after it, in this token or the next.
+    pub(crate) next_linear: Vec<Option<NodeId>>,
     /// By node.
     pub(crate) places: Vec<Option<Place>>,
     pub(crate) n_slots: usize,
@@ -88,7 +90,8 @@ impl Plan {
         });
         let rope_of = rope_of.collect();
         let layers = layers(program)?;
-        Ok(Plan { steps, places, n_slots, ropes, rope_of, layers })
+        let next_linear = next_linear(&steps);
+        Ok(Plan { steps, next_linear, places, n_slots, ropes, rope_of, layers })
     }
 
     /// The place of a value that is computed.
@@ -198,6 +201,17 @@ fn steps(program: &Program, rows: &[Option<Rows>], users: &[Vec<NodeId>]) -> Vec
         }
     }
     steps
+}
+
+/// For each step the first product that comes after it.
+fn next_linear(steps: &[Step]) -> Vec<Option<NodeId>> {
+    let first = |steps: &[Step]| {
+        steps.iter().find_map(|step| match step {
+            Step::Linears(ids) => Some(ids[0]),
+            _ => None,
+        })
+    };
+    (0..steps.len()).map(|i| first(&steps[i + 1..]).or_else(|| first(steps))).collect()
 }
 
 /// The product that a `silu` goes into, if it goes nowhere else.

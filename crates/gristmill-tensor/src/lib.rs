@@ -18,6 +18,7 @@
 //! Reading order: [`dtype`](DType), [`shape`](Shape), `bytes`, `source`, `tensor`, `metadata`, `checkpoint`,
 //! `format`, `header`, then `cursor`, `limits`, `stored`, `atomic`, `sink` and `error`, which serve the readers and writers.
 
+mod arena;
 mod atomic;
 mod bytes;
 mod checkpoint;
@@ -37,6 +38,7 @@ mod source;
 mod stored;
 mod tensor;
 
+pub use arena::in_large_pages;
 pub use atomic::AtomicFile;
 pub use bytes::Bytes;
 pub use checkpoint::{Checkpoint, TensorIndex};

@@ -25,6 +25,23 @@ impl MappedSource {
     /// # Errors
     /// [`Error::Io`] when it cannot be opened or mapped.
     pub fn open(path: &Path) -> Result<MappedSource> {
+        MappedSource::with(path, &|_| Ok(()))
+    }
+
+    /// Maps `path` and reads all of it into memory, where the system keeps it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be opened, mapped or locked; the system's limit on locked memory (`ulimit -l`) may be
+    /// lower than the file is long.
+    pub fn locked(path: &Path) -> Result<MappedSource> {
+        #[cfg(unix)]
+        let lock = |map: &Mmap| map.lock();
+        #[cfg(not(unix))]
+        let lock = |_: &Mmap| Err(std::io::ErrorKind::Unsupported.into());
+        MappedSource::with(path, &lock)
+    }
+
+    fn with(path: &Path, prepare: &dyn Fn(&Mmap) -> std::io::Result<()>) -> Result<MappedSource> {
         let (file, len) = open_regular(path)?;
         if len == 0 {
             return Ok(MappedSource { path: path.into(), bytes: Bytes::from(Vec::new()) });
@@ -33,6 +50,10 @@ impl MappedSource {
         // file alone is the documented condition of this type, and every access is bounds-checked against the
         // length of the mapping itself.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
+        // Wishes that cost nothing: large pages, if the file is yet to be read.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
+        prepare(&map).map_err(Error::io(path))?;
         Ok(MappedSource { path: path.into(), bytes: Bytes::new(Arc::new(map)) })
     }
 }

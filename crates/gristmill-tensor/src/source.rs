@@ -164,6 +164,8 @@ pub enum Access {
     /// A memory map: for running, where weights are used in place.
     #[default]
     Map,
+    /// A memory map that the system is told to keep in memory.
+    Locked,
     /// Positioned reads into buffers: for conversion within a memory budget.
     Read,
 }
@@ -171,10 +173,11 @@ pub enum Access {
 /// Opens a file for random access.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be opened.
+/// [`Error::Io`] when it cannot be opened, or not be locked.
 pub fn open_source(path: &Path, access: Access) -> Result<Arc<dyn ByteSource>> {
     Ok(match access {
         Access::Map => Arc::new(crate::MappedSource::open(path)?),
+        Access::Locked => Arc::new(crate::MappedSource::locked(path)?),
         Access::Read => Arc::new(FileSource::open(path)?),
     })
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use gristmill_convert::{Canonical, Description, Note};
 use gristmill_graph::Program;
-use gristmill_runtime::Model;
+use gristmill_runtime::{Model, Residence};
 use gristmill_tensor::{
     Access, Checkpoint, Error as FileError, Format, Limits, Metadata, OpenContext, keys,
 };
@@ -269,12 +269,20 @@ impl Opened {
         Ok(gristmill_arch::program(&*self.checkpoint)?)
     }
 
-    /// The model, ready to run. Weights in memory maps are used in place.
+    /// The model, ready to run. Weights in memory maps are used in place, unless they are few.
     ///
     /// # Errors
     /// As [`program`](Self::program), and [`Error::Runtime`] when the weights cannot be run.
     pub fn model(&self) -> Result<Arc<Model>> {
+        self.model_in(Residence::Auto)
+    }
+
+    /// The model, ready to run, with its weights where `residence` says.
+    ///
+    /// # Errors
+    /// As [`model`](Self::model).
+    pub fn model_in(&self, residence: Residence) -> Result<Arc<Model>> {
         let (_, program) = self.program()?;
-        Ok(Arc::new(Model::bind(program, &*self.checkpoint)?))
+        Ok(Arc::new(Model::bind_with(program, &*self.checkpoint, residence)?))
     }
 }

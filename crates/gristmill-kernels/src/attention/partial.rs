@@ -251,22 +251,18 @@ fn tile<V: Vector, E: Element, const N: usize, const M: usize>(
     sums
 }
 
-/// Merges the partial results of consecutive parts of the keys, `part_len` floats each, into the first, in order.
+/// Merges the partial results of another part of the keys, which comes after those merged so far.
 #[inline(always)]
-pub(super) fn merge_parts<V: Vector>(parts: &mut [f32], part_len: usize, shape: HeadShape) {
+pub(super) fn merge_part<V: Vector>(merged: &mut [f32], other: &[f32], shape: HeadShape) {
     let row_len = Partial::row_len(shape);
     let (m, l) = (row_len - 2, row_len - 1);
-    let (merged, others) = parts.split_at_mut(part_len);
-    for other in others.chunks_exact(part_len) {
-        for (row, other) in merged.chunks_exact_mut(row_len).zip(other.chunks_exact(row_len)) {
-            let (maximum, keep, take) = factors(V::splat(row[m]), V::splat(other[m]));
-            row[m] = maximum.to_array()[0];
-            row[l] = row[l] * keep.to_array()[0] + other[l] * take.to_array()[0];
-            let (acc, other) =
-                (row[..m].as_chunks_mut::<LANES>().0, other[..m].as_chunks::<LANES>().0);
-            for (acc, other) in acc.iter_mut().zip(other) {
-                merge_lanes(acc, V::load(other), keep, take);
-            }
+    for (row, other) in merged.chunks_exact_mut(row_len).zip(other.chunks_exact(row_len)) {
+        let (maximum, keep, take) = factors(V::splat(row[m]), V::splat(other[m]));
+        row[m] = maximum.to_array()[0];
+        row[l] = row[l] * keep.to_array()[0] + other[l] * take.to_array()[0];
+        let (acc, other) = (row[..m].as_chunks_mut::<LANES>().0, other[..m].as_chunks::<LANES>().0);
+        for (acc, other) in acc.iter_mut().zip(other) {
+            merge_lanes(acc, V::load(other), keep, take);
         }
     }
 }

@@ -9,16 +9,22 @@ pub(crate) const AHEAD: usize = 6144;
 /// nothing useful, which does no harm.
 #[inline(always)]
 pub(crate) fn prefetch(bytes: &[u8], distance: usize) {
+    prefetch_address(bytes.as_ptr().addr().wrapping_add(distance), bytes.len());
+}
+
+/// Asks for the lines of `n_bytes` bytes at an address, which may be any.
+#[inline(always)]
+pub(crate) fn prefetch_address(address: usize, n_bytes: usize) {
     #[cfg(target_arch = "x86_64")]
-    for offset in (0..bytes.len()).step_by(64) {
+    for offset in (0..n_bytes).step_by(64) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let line = bytes.as_ptr().wrapping_add(distance + offset);
+        let line: *const i8 = std::ptr::without_provenance(address.wrapping_add(offset));
         #[allow(unused_unsafe, reason = "newer compilers know that it is safe")]
         // SAFETY: a prefetch touches nothing and never faults.
         unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(line.cast())
+            _mm_prefetch::<_MM_HINT_T0>(line)
         };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (bytes, distance);
+    let _ = (address, n_bytes);
 }

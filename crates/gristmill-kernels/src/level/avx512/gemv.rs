@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 use super::transpose::transpose;
 use super::unpack::Stored;
 use crate::level::prefetch::{AHEAD, prefetch};
-use crate::matmul::activations::Group;
+use crate::matmul::activations::{GROUP, Group};
 use crate::matmul::kernels::Rows;
 
 /// One product per row.
@@ -19,7 +19,8 @@ pub(super) fn gemv<S: Stored<H>, const H: usize>(rows: &Rows<'_>, x: &[Group], y
     for (start, y) in (0..rows.n_rows()).step_by(16).zip(y.chunks_mut(16)) {
         let mut sums = [_mm512_setzero_si512(); 16];
         for i in 0..y.len() {
-            sums[i] = _mm512_castps_si512(chains::<S, H>(rows.row(start + i), x));
+            let from = &rows.bytes[(start + i) * rows.row_bytes..];
+            sums[i] = _mm512_castps_si512(chains::<S, H>(from, rows.row_bytes, x));
         }
         // The chains' sums are added one after the other, sixteen rows at once.
         let mut total = _mm512_setzero_ps();
@@ -32,35 +33,45 @@ pub(super) fn gemv<S: Stored<H>, const H: usize>(rows: &Rows<'_>, x: &[Group], y
     }
 }
 
-/// The sums of the sixteen chains of a row: lane `c` has those of the blocks `c`, `c + 16` and so on.
+/// The sums of the sixteen chains of the row that `from` starts with: lane `c` has those of the blocks `c`, `c + 16`
+/// and so on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn chains<S: Stored<H>, const H: usize>(row: &[u8], x: &[Group]) -> __m512 {
+fn chains<S: Stored<H>, const H: usize>(from: &[u8], row_bytes: usize, x: &[Group]) -> __m512 {
     let mut sum = _mm512_setzero_ps();
-    let groups = row.chunks_exact(4 * S::QUAD_BYTES);
-    let rest = groups.remainder();
-    for (weights, x) in groups.zip(x) {
+    let group_bytes = 4 * S::QUAD_BYTES;
+    let n_full = row_bytes / group_bytes;
+    for (weights, x) in from.chunks_exact(group_bytes).zip(&x[..n_full]) {
         prefetch(weights, AHEAD);
-        sum = add_group::<S, H, true>(weights, x, sum);
+        sum = add_group::<S, H, true>(weights, GROUP, x, sum);
     }
-    if let (false, Some(x)) = (rest.is_empty(), x.last()) {
-        prefetch(rest, AHEAD);
-        sum = add_group::<S, H, false>(rest, x, sum);
+    let rest = row_bytes - n_full * group_bytes;
+    if rest > 0 {
+        let n_blocks = rest / (S::QUAD_BYTES / 4);
+        let (from, x) = (&from[n_full * group_bytes..], &x[n_full]);
+        prefetch(&from[..rest], AHEAD);
+        // Where another row follows, loads may reach into it.
+        sum = match from.get(..group_bytes) {
+            Some(weights) => add_group::<S, H, true>(weights, n_blocks, x, sum),
+            None => add_group::<S, H, false>(&from[..rest], n_blocks, x, sum),
+        };
     }
     sum
 }
 
-/// Adds the products of (up to) sixteen blocks to the sixteen sums.
+/// Adds the products of the first `n_blocks` of sixteen blocks to the sixteen sums. The bytes of the others are there
+/// if `FULL`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn add_group<S: Stored<H>, const H: usize, const FULL: bool>(
     weights: &[u8],
+    n_blocks: usize,
     x: &Group,
     sum: __m512,
 ) -> __m512 {
     let mut partial = [[_mm512_setzero_si512(); 4]; H];
     for q in 0..4 {
-        if FULL || q * S::QUAD_BYTES < weights.len() {
+        if 4 * q < n_blocks {
             // SAFETY: this function has the instructions.
             let codes = unsafe { S::quad::<FULL>(weights, q) };
             for half in 0..2 {
@@ -69,6 +80,7 @@ fn add_group<S: Stored<H>, const H: usize, const FULL: bool>(
             }
         }
     }
+    let present = ((1u32 << n_blocks) - 1) as __mmask16;
     // SAFETY: as above.
     let scales = unsafe { S::scales::<FULL>(weights) };
     // SAFETY: as above.
@@ -82,11 +94,11 @@ fn add_group<S: Stored<H>, const H: usize, const FULL: bool>(
             let init = _mm512_sra_epi32(init, _mm_cvtsi32_si128(7 - S::ZERO_LOG2 as i32));
             products = _mm512_add_epi32(products, init);
         }
-        let scale = _mm512_mul_ps(scales[h], floats(&x.d));
+        let scale = _mm512_maskz_mul_ps(present, scales[h], floats(&x.d));
         sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, sum);
         if S::HAS_MIN {
             let total = if H == 1 { floats(&x.dsum) } else { dsum(init, floats(&x.d)) };
-            sum = _mm512_fmadd_ps(minima[h], total, sum);
+            sum = _mm512_mask3_fmadd_ps(minima[h], total, sum, present);
         }
     }
     sum
