@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use half::f16;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
@@ -55,7 +56,7 @@ fn write(folder: &Path, n_layer: u64) -> std::io::Result<()> {
     zip.write_all(&pickle(&tensors))?;
     zip.start_file("pytorch_model/byteorder", stored)?;
     zip.write_all(b"little")?;
-    let mut weights = Weights::new(6, 0.02);
+    let mut weights = Weights::new(6, 0.02, |value| f16::from_f32(value).to_le_bytes());
     let mut slab = vec![0u8; 8 << 20];
     for (key, (_, shape)) in tensors.iter().enumerate() {
         zip.start_file(format!("pytorch_model/data/{key}"), stored)?;
