@@ -5,13 +5,13 @@
 //! GRISTMILL_SIMD=avx2 cargo run …      to measure a lower level
 //! ```
 //!
-//! Every line gives the median of its rounds and the best. The first lines are what memory delivers to a plain read,
-//! in the same minute: the yardstick for single-token products of weights larger than the caches.
+//! Every line gives the median of its rounds and the best. The first lines are what this machine can do at most, in
+//! the same minute: the yardstick for the others.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measuring program")]
 
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use gristmill_kernels::roofline::{Arithmetic, read_bandwidth};
 use gristmill_kernels::{Activations, Matrix, Team, level, matmul};
 use gristmill_quant::codec;
 use gristmill_tensor::{Bytes, DType, Tensor, TensorInfo};
@@ -67,9 +67,13 @@ fn main() {
     };
     println!("level {}, {} threads", level().name(), team.n_threads());
 
-    let memory = vec![1u8; 256 << 20];
-    report("plain read of memory", memory.len() as f64, "GB/s", || read(&team, &memory));
-    drop(memory);
+    let limit = |name: &str, rate: f64, unit| {
+        println!("{name:32} {:>8} {unit:5} best {:8.1}", "", rate / 1e9);
+    };
+    limit("plain read of memory", read_bandwidth(&team, 256 << 20).unwrap(), "GB/s");
+    for arithmetic in [Arithmetic::Int8, Arithmetic::Int16, Arithmetic::F32] {
+        limit(arithmetic.name(), arithmetic.peak(&team), "GOP/s");
+    }
     for &dtype in types {
         for &(n_out, n_in) in GEMV {
             if !wanted(n_out, n_in, 1) {
@@ -136,12 +140,4 @@ fn weight(dtype: DType, n_out: usize, n_in: usize) -> Matrix {
     (codec(dtype).unwrap().quantize.expect("a type that can be made"))(&values, &mut rows);
     let bytes = Bytes::from(rows.repeat(n_out.div_ceil(n_rows)));
     Matrix::new(Tensor { info: TensorInfo::new("w", dtype, [n_out, n_in]), bytes }).unwrap()
-}
-
-fn read(team: &Team, memory: &[u8]) {
-    const PIECE: usize = 1 << 18;
-    team.run(memory.len() / PIECE, &|i| {
-        let words = memory[i * PIECE..][..PIECE].as_chunks::<8>().0;
-        black_box(words.iter().fold(0, |sum, &word| sum ^ u64::from_ne_bytes(word)));
-    });
 }

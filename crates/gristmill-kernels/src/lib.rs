@@ -34,6 +34,7 @@ mod level;
 mod math;
 mod matmul;
 mod norm;
+pub mod roofline;
 mod rope;
 mod team;
 

@@ -48,6 +48,7 @@ mod plan;
 mod sampler;
 mod session;
 
+pub use cores::Cores;
 pub use error::{Error, Result};
 pub use generate::Generate;
 pub use gristmill_kernels::CacheType;

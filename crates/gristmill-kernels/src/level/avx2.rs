@@ -15,6 +15,7 @@
 
 mod gemm;
 mod gemv;
+pub(crate) mod peak;
 mod unpack;
 
 use gristmill_tensor::DType;

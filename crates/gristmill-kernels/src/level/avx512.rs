@@ -17,6 +17,7 @@
 mod gemm;
 mod gemv;
 mod int16;
+pub(crate) mod peak;
 mod quantize;
 mod superblock;
 pub(crate) mod transpose;

@@ -5,6 +5,7 @@
 //! A single token is a tile like any other here. The other levels are tested against this one and the plain formula.
 
 mod int8;
+pub(crate) mod peak;
 
 use gristmill_tensor::DType;
 
