@@ -1,5 +1,6 @@
 //! The command line, as data. Names follow llama.cpp's programs letter for letter where they have the option.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -37,6 +38,10 @@ pub(crate) enum Command {
     Logits(Logits),
     /// Measure how well a model predicts a text
     Perplexity(Perplexity),
+    /// Measure tokens per second, as llama-bench does
+    Bench(Bench),
+    /// Show what this machine can do, what gristmill makes of it, and what is in the way
+    Doctor(Doctor),
     /// Show the whole way, from checkpoint to story, on the model inside this program
     Demo(Demo),
     /// Print completions for a shell
@@ -201,6 +206,9 @@ pub(crate) struct Run {
     /// No timings at the end
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Measure the machine at the end, and say how near to its limits the run came
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
 }
 
 /// How the next token is chosen.
@@ -264,6 +272,16 @@ pub(crate) enum CacheTypeArg {
     F16,
     /// Single precision.
     F32,
+}
+
+impl CacheTypeArg {
+    /// As the command line has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            CacheTypeArg::F16 => "f16",
+            CacheTypeArg::F32 => "f32",
+        }
+    }
 }
 
 #[derive(Args)]
@@ -377,6 +395,109 @@ pub(crate) struct Perplexity {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Options that take numbers take several, separated by commas; every combination is measured.
+
+Examples:
+  gristmill bench model.gguf                           a prompt of 512 tokens, then 128 one by one
+  gristmill bench model.gguf -t 1,2,4 -n 32 -p 0       decoding with more and more threads
+  gristmill bench model.gguf -d 0,4096 -o json         behind a long text
+  gristmill bench model.gguf -v                        how near that is to what the machine can do")]
+pub(crate) struct Bench {
+    /// Model files or checkpoint folders
+    #[arg(value_name = "MODEL")]
+    pub(crate) models: Vec<PathBuf>,
+    /// The same
+    #[arg(short, long, value_name = "MODEL")]
+    pub(crate) model: Vec<PathBuf>,
+    /// Tokens of the prompt; 0 for no such test
+    #[arg(short = 'p', long, value_name = "N", value_delimiter = ',', default_value = "512")]
+    pub(crate) n_prompt: Vec<usize>,
+    /// Tokens to generate; 0 for no such test
+    #[arg(short, long, value_name = "N", value_delimiter = ',', default_value = "128")]
+    pub(crate) n_gen: Vec<usize>,
+    /// A prompt and a generation after it, timed together; also -pg, may be given several times
+    #[arg(long, value_name = "PP,TG", value_parser = parse_pair)]
+    pub(crate) pg: Vec<(usize, usize)>,
+    /// Tokens that are there before the test begins
+    #[arg(short = 'd', long, value_name = "N", value_delimiter = ',', default_value = "0")]
+    pub(crate) n_depth: Vec<usize>,
+    /// Prompt tokens processed together
+    #[arg(short, long, value_name = "N", value_delimiter = ',', default_values_t = [Bench::DEFAULT_BATCH])]
+    pub(crate) batch_size: Vec<usize>,
+    /// Type of the cached keys and values; also -ctk
+    #[arg(
+        long,
+        visible_alias = "cache-type-k",
+        value_name = "TYPE",
+        value_delimiter = ',',
+        default_value = "f16"
+    )]
+    pub(crate) cache_type: Vec<CacheTypeArg>,
+    /// Threads [default: the physical cores]
+    #[arg(short, long, value_name = "N", value_delimiter = ',')]
+    pub(crate) threads: Vec<usize>,
+    /// How often each test is repeated
+    #[arg(short, long, value_name = "N", default_value_t = 5)]
+    pub(crate) repetitions: usize,
+    /// How results are printed
+    #[arg(short, long, value_name = "FORMAT", default_value = "md")]
+    pub(crate) output: BenchFormat,
+    /// No run before the first that counts
+    #[arg(long)]
+    pub(crate) no_warmup: bool,
+    /// Say on standard error what is being measured
+    #[arg(long)]
+    pub(crate) progress: bool,
+    /// Measure the machine before and after each test, and say how near to its limits the test came
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+impl Bench {
+    /// Prompt tokens processed together where nobody says.
+    pub(crate) const DEFAULT_BATCH: usize = 512;
+
+    /// llama-bench has options of several letters behind one dash; here they get the second.
+    pub(crate) fn spelled_out(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+        let mut words: Vec<OsString> = words.collect();
+        if words.get(1).is_some_and(|command| command == "bench") {
+            for word in &mut words[2..] {
+                match word.to_str() {
+                    Some("-pg") => *word = "--pg".into(),
+                    Some("-ctk") => *word = "--cache-type-k".into(),
+                    _ => {}
+                }
+            }
+        }
+        words
+    }
+}
+
+/// How `bench` prints.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchFormat {
+    /// A Markdown table.
+    Md,
+    /// A JSON array.
+    Json,
+    /// A JSON object a line.
+    Jsonl,
+    /// Comma-separated values.
+    Csv,
+}
+
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// Everything as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Threads to measure with [default: those that a model would be run with]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Args)]
 pub(crate) struct Demo {
     /// Keep the files that are made, in this folder
     #[arg(long, value_name = "FOLDER")]
@@ -397,6 +518,15 @@ pub(crate) struct Completions {
     /// The shell
     #[arg(value_name = "SHELL")]
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// Two numbers with a comma between them.
+fn parse_pair(text: &str) -> Result<(usize, usize), String> {
+    let numbers = text.split_once(',').map(|(a, b)| (a.trim().parse(), b.trim().parse()));
+    match numbers {
+        Some((Ok(n_prompt), Ok(n_gen))) => Ok((n_prompt, n_gen)),
+        _ => Err("two numbers with a comma between them, as 512,128".into()),
+    }
 }
 
 /// Bytes from `256MiB`, `1G`, `64m` or a plain number; units are powers of 1024.
@@ -448,5 +578,17 @@ mod tests {
         for bad in ["", "x", "12T", "99999999999G", "1K"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn options_of_llama_bench_are_understood() {
+        let words = ["gristmill", "bench", "m.gguf", "-p", "8,16", "-pg", "4,2", "-ctk", "f32,f16"];
+        let cli = Cli::parse_from(Bench::spelled_out(words.iter().map(Into::into)));
+        let Command::Bench(bench) = cli.command else { panic!("another command") };
+        assert_eq!(bench.n_prompt, [8, 16]);
+        assert_eq!(bench.n_gen, [128]);
+        assert_eq!(bench.pg, [(4, 2)]);
+        assert_eq!(bench.cache_type.len(), 2);
+        assert!(parse_pair("4").is_err() && parse_pair("4,x").is_err());
     }
 }

@@ -10,6 +10,7 @@ mod generate;
 mod human;
 mod interactive;
 mod interrupt;
+mod limits;
 mod model;
 mod output;
 mod progress;
@@ -22,7 +23,7 @@ use args::{Cli, Command};
 use exit::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(args::Bench::spelled_out(std::env::args_os()));
     interrupt::listen();
     let result = match cli.command {
         Command::Convert(args) => commands::convert::run(args),
@@ -32,6 +33,8 @@ fn main() -> ExitCode {
         Command::Tokenize(args) => commands::tokenize::run(args),
         Command::Logits(args) => commands::logits::run(args),
         Command::Perplexity(args) => commands::perplexity::run(args),
+        Command::Bench(args) => commands::bench::run(args),
+        Command::Doctor(args) => commands::doctor::run(args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Completions(args) => commands::completions::run(args),
     };

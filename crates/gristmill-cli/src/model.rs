@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gristmill::runtime::{CacheType, Model, Session, SessionOptions};
-use gristmill::tensor::{Checkpoint, keys};
+use gristmill::tensor::{Checkpoint, TensorInfo, keys};
 use gristmill::tokenizer::{EncodeOptions, Tokenizer};
 use gristmill::{OpenOptions, Opened};
 
@@ -47,11 +47,20 @@ impl Loaded {
         Ok(self.tokenizer()?.encode(text, options).map_err(gristmill::Error::from)?)
     }
 
+    /// The architecture, as `general.architecture` names it.
+    pub(crate) fn architecture(&self) -> Option<&str> {
+        self.opened.metadata().get_str(keys::ARCHITECTURE).ok()?
+    }
+
     /// Tokens of context that the model was made for.
     pub(crate) fn trained_context(&self) -> Option<usize> {
-        let metadata = self.opened.metadata();
-        let architecture = metadata.get_str(keys::ARCHITECTURE).ok()??;
-        metadata.get_usize(&keys::arch(architecture, keys::CONTEXT_LENGTH)).ok()?
+        let key = keys::arch(self.architecture()?, keys::CONTEXT_LENGTH);
+        self.opened.metadata().get_usize(&key).ok()?
+    }
+
+    /// The tensors, under the house's names.
+    pub(crate) fn tensors(&self) -> &[TensorInfo] {
+        self.opened.checkpoint().tensors()
     }
 }
 

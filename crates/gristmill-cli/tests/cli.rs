@@ -358,3 +358,79 @@ fn completions_are_printed_for_every_shell() {
         assert!(succeed(&["completions", shell]).contains("gristmill"), "{shell}");
     }
 }
+
+#[test]
+fn bench_measures_what_is_asked_in_every_format() {
+    let model = demo_model();
+    let common =
+        ["bench", text(&model), "-p", "8,4", "-n", "2", "-pg", "4,2", "-t", "1,2", "-r", "2"];
+    let bench =
+        |format: &str, more: &[&str]| succeed(&[&common[..], &["-o", format], more].concat());
+
+    let table = bench("md", &["-d", "3"]);
+    let lines: Vec<&str> = table.lines().filter(|line| line.starts_with('|')).collect();
+    assert_eq!(lines.len(), 2 + 2 * 4);
+    let columns = |line: &str| -> Vec<String> {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().to_string()).collect()
+    };
+    let names = ["model", "size", "params", "backend", "threads", "test", "t/s"];
+    assert_eq!(columns(lines[0]), names);
+    assert!(lines.iter().all(|line| columns(line).len() == names.len()));
+    assert_eq!(columns(lines[2])[5], "pp8 @ d3");
+    assert_eq!(columns(lines[5])[5], "pp4+tg2 @ d3");
+
+    let all: Value = serde_json::from_str(&bench("json", &["-v"])).expect("one JSON array");
+    let rows = all.as_array().expect("an array");
+    assert_eq!(rows.len(), 8);
+    for row in rows {
+        assert!(row["avg_ts"].as_f64().expect("a rate") > 0.0);
+        assert_eq!(row["samples_ns"].as_array().expect("samples").len(), 2);
+        let both = row["n_prompt"].as_u64() > Some(0) && row["n_gen"].as_u64() > Some(0);
+        let share = row["share"].as_f64();
+        assert!(if both { share.is_none() } else { share > Some(0.0) }, "{row}");
+    }
+    assert_eq!(rows[2]["limit"], "read");
+
+    let csv = bench("csv", &[]);
+    let fields = |line: &str| line.matches(',').count();
+    assert_eq!(csv.lines().count(), 9);
+    assert!(csv.lines().next().expect("names").contains("n_threads,type_k"));
+    assert!(csv.lines().all(|line| fields(line) == fields(csv.lines().next().expect("names"))));
+    assert_eq!(bench("jsonl", &[]).lines().filter(|line| line.starts_with('{')).count(), 8);
+
+    assert!(fail(&["bench", text(&model), "-p", "0", "-n", "0"]).contains("nothing to measure"));
+    assert!(fail(&["bench"]).contains("give a model"));
+}
+
+#[test]
+fn doctor_says_what_the_machine_can_do() {
+    let words = succeed(&["doctor"]);
+    for label in ["cpu", "simd", "cores", "reads", "computes", "threads", "in int8"] {
+        assert!(words.lines().any(|line| line.starts_with(label)), "{label}: {words}");
+    }
+    let report = json(&succeed(&["doctor", "--json", "-t", "1"]));
+    assert_eq!(report["threads"], 1);
+    assert!(report["read_bytes_per_second"]["one_thread"].as_f64() > Some(1e7), "{report}");
+    let int8 = report["types"]["int8"].as_array().expect("types");
+    assert!(int8.contains(&"Q4_0".into()), "{report}");
+
+    let lowered = Command::new(env!("CARGO_BIN_EXE_gristmill"))
+        .args(["doctor", "--json"])
+        .env("GRISTMILL_SIMD", "portable")
+        .output()
+        .expect("the binary runs");
+    let report = json(&String::from_utf8_lossy(&lowered.stdout));
+    assert_eq!(report["simd"], "portable");
+    let told = report["advice"].to_string().contains("GRISTMILL_SIMD=portable");
+    let can_do_more = report["simd_available"].as_array().is_some_and(|levels| levels.len() > 1);
+    assert_eq!(told, can_do_more, "{report}");
+}
+
+#[test]
+fn a_verbose_run_ends_with_its_share_of_the_limits() {
+    let model = demo_model();
+    let output = gristmill(&["run", text(&model), "-p", "Once upon a time", "-n", "4", "-v"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let last = errors.lines().last().unwrap_or_default();
+    assert!(last.contains("of the limits = prompt") && last.contains("GB/s read"), "{errors}");
+}

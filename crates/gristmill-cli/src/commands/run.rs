@@ -1,13 +1,14 @@
 //! `run`: write text, once or in a conversation.
 
-use gristmill::FinishReason;
-use gristmill::runtime::Session;
+use gristmill::runtime::{Session, SessionOptions};
+use gristmill::{FinishReason, Timings};
 
 use crate::args::Run;
 use crate::chat::{Message, Template};
 use crate::exit::{Failure, Result, at};
 use crate::generate::{as_json, generate, print_timings, sampler};
 use crate::interactive::Input;
+use crate::limits::Work;
 use crate::model::{self, Loaded};
 use crate::output::say;
 use crate::{human, interrupt, output};
@@ -93,11 +94,29 @@ fn once(args: &Run, loaded: &Loaded, session: &mut Session, prompt: &[u32]) -> R
         if let Some(peak) = human::peak_memory() {
             eprintln!("{:>17} = {}", "peak memory", human::bytes(peak));
         }
+        if args.verbose {
+            print_shares(args, loaded, &generation.timings)?;
+        }
     }
     match generation.finish_reason {
         FinishReason::Interrupted => Err(Failure::Interrupted),
         _ => Ok(()),
     }
+}
+
+/// How near a run came to the limits of this machine.
+fn print_shares(args: &Run, loaded: &Loaded, timings: &Timings) -> Result {
+    let n_threads = args.model.threads.unwrap_or(SessionOptions::default().n_threads);
+    let work = Work::of(loaded);
+    let limits = work.limits(n_threads)?;
+    let mut shares =
+        vec![format!("prompt {}", work.prefill(&limits, timings.n_prompt, timings.prompt))];
+    if timings.n_decoded > 0 {
+        let rate = timings.n_decoded as f64 / timings.decode.as_secs_f64();
+        shares.push(format!("decoding {}", work.decode(&limits, rate)));
+    }
+    eprintln!("{:>17} = {}", "of the limits", shares.join(", "));
+    Ok(())
 }
 
 /// A conversation: turn by turn, through the model's chat template where it has one.
