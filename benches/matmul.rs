@@ -1,24 +1,31 @@
-//! Products of every weight type: bytes of weights per second for one token, operations per second for 128.
+//! Products of every weight type at every SIMD level: bytes of weights per second for one token, operations per second
+//! for more.
 #![allow(missing_docs, reason = "criterion's macros write public items")]
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use gristmill::kernels::{Activations, Matrix, Team, level, matmul};
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
+use gristmill::kernels::roofline::Arithmetic;
+use gristmill::kernels::{Activations, Matrix, Team, matmul};
 use gristmill::quant::CODECS;
-use gristmill::tensor::{Bytes, Tensor, TensorInfo};
-use gristmill_benches::noise;
+use gristmill::tensor::{Bytes, DType, Tensor, TensorInfo};
+use gristmill_benches::{at_every_level, level_name, noise};
 
 const N_IN: usize = 4096;
 const N_OUT: usize = 4096;
 const N_THREADS: usize = 2;
 
-/// A matrix of every type that can be written.
+/// A matrix of every type in use today: those with kernels of their own, and plain floats.
 fn matrices() -> impl Iterator<Item = Matrix> {
-    CODECS.iter().filter_map(|codec| {
-        let quantize = codec.quantize?;
-        let info = TensorInfo::new("weight", codec.dtype, [N_OUT, N_IN]);
-        let mut bytes = vec![0; info.n_bytes() as usize];
-        quantize(&noise(3, N_OUT * N_IN), &mut bytes);
-        Matrix::new(Tensor { info, bytes: Bytes::from(bytes) }).ok()
+    let floats = [DType::F32, DType::F16, DType::BF16];
+    let types = CODECS.iter().map(|codec| codec.dtype).filter(move |&dtype| {
+        floats.contains(&dtype) || Arithmetic::of(dtype, 1) == Some(Arithmetic::Int8)
+    });
+    types.map(|dtype| {
+        let info = TensorInfo::new("weight", dtype, [N_OUT, N_IN]);
+        // Any bytes will do: in these, all scales are small.
+        let bytes = vec![0x11; info.n_bytes() as usize];
+        Matrix::new(Tensor { info, bytes: Bytes::from(bytes) }).expect("it can be multiplied")
     })
 }
 
@@ -26,19 +33,20 @@ fn products(criterion: &mut Criterion) {
     let team = Team::new(N_THREADS);
     for n_tokens in [1, 8, 128] {
         let mut group = criterion.benchmark_group(format!("matmul/{n_tokens}"));
+        group.sample_size(10).warm_up_time(Duration::from_millis(300));
+        group.measurement_time(Duration::from_secs(1));
         let x = noise(4, n_tokens * N_IN);
         let mut y = vec![0.0; n_tokens * N_OUT];
         for matrix in matrices() {
-            let work = match n_tokens {
+            group.throughput(match n_tokens {
                 1 => Throughput::Bytes(matrix.bytes().len() as u64),
                 _ => Throughput::Elements(2 * (n_tokens * N_IN * N_OUT) as u64),
-            };
-            group.throughput(work);
+            });
             let name = matrix.dtype().name().to_lowercase();
-            let level = format!("{:?}", level()).to_lowercase();
             let mut activations = Activations::new();
-            group.bench_function(BenchmarkId::new(name, level), |bencher| {
+            group.bench_function(BenchmarkId::new(name, level_name()), |bencher| {
                 bencher.iter(|| {
+                    // The quantization of the activations is part of the product.
                     activations.load(&team, &x, N_IN);
                     matmul(&team, &matrix, &mut activations, None, &mut y);
                 });
@@ -49,4 +57,7 @@ fn products(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, products);
-criterion_main!(benches);
+
+fn main() {
+    at_every_level(benches);
+}
