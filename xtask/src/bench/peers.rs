@@ -1,196 +1,198 @@
-//! `bench peers MODEL.gguf… [--peer NAME=DIR] [--rounds N] [-p N] [-n N] [-t N]`: gristmill beside other engines.
+//! `bench peers MODEL…`: gristmill beside other engines, fairly.
 //!
-//! llama.cpp is built from the source package of `llama-cpp-python`, once, below `target/peers`; `--peer` takes a
-//! folder that holds another `llama-bench`. Rounds are interleaved (ours, theirs, ours, theirs, …) and what is
-//! printed is the median of the per-round ratios with its quartiles: figures of different minutes are never compared.
+//! Rounds are interleaved (ours, theirs, ours, theirs, …; each round begins with another engine), and what counts is
+//! the median of the per-round ratios with its quartiles: figures of different minutes are never compared.
+//! `conditions` watches the machine during each sample, `work` knows what is measured and how each engine is asked,
+//! `report` reckons and prints, `plot` draws.
 
-use std::fs;
+mod build;
+mod conditions;
+mod plot;
+mod report;
+mod work;
+
 use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use serde_json::Value;
 
 use crate::Result;
-use crate::shell::{cargo, output, root, run as run_command};
+use crate::shell::{cargo, root, run as run_command};
+use conditions::{Conditions, Priority};
+use report::{Comparison, Pair};
+use work::{Engine, Figure, Work};
 
-/// What is measured, the same for every engine.
+const USAGE: &str = "\
+usage: cargo xtask bench peers MODEL… [options]
+  -p N -n N -d N         prompt tokens, generated tokens, tokens before them [512 128 0]
+  --start                time from the start of the process to the first token instead
+  --quantize TYPE        time to quantize each MODEL instead
+  --convert              time to convert each MODEL, beside cp, instead
+  -t N                   threads [2]
+  --rounds N             rounds [9]
+  --disturbed            count rounds in which other programs ran, too
+  --peer 'NAME=DIR …'    a folder with llama.cpp's programs [llama.cpp, built here];
+                         words after it are options for llama-bench, or VARIABLE=VALUE
+  --write NAME           put the result into section NAME of docs/performance.md, with a plot";
+
 struct Settings {
     models: Vec<PathBuf>,
-    peers: Vec<(String, PathBuf)>,
-    rounds: usize,
-    n_prompt: usize,
-    n_gen: usize,
+    peers: Vec<Engine>,
+    work: Work,
     n_threads: usize,
+    rounds: usize,
+    /// Whether rounds are discarded in which other programs ran.
+    alone: bool,
+    section: Option<String>,
 }
 
-/// Tokens per second of one engine in one round.
-#[derive(Clone, Copy)]
-struct Speed {
-    prefill: f64,
-    decode: f64,
+/// One measurement of one engine.
+struct Sample {
+    figures: Vec<Figure>,
+    conditions: Conditions,
 }
 
 /// `peers …`.
 pub(crate) fn run(arguments: &[String]) -> Result {
     let mut settings = parse(arguments)?;
-    if settings.peers.is_empty() {
-        settings.peers.push(("llama.cpp".into(), llama_cpp()?));
+    if settings.peers.is_empty() && settings.work.has_peers() {
+        settings.peers.push(Engine::peer("llama.cpp", build::llama_cpp()?));
     }
     run_command(&mut cargo(&["build", "--release", "--package", "gristmill-cli"]))?;
     let ours = root().join("target/release/gristmill");
-    println!(
-        "{} rounds, {} threads, {} prompt tokens, {} generated",
-        settings.rounds, settings.n_threads, settings.n_prompt, settings.n_gen
-    );
-    println!("| model | work | ours t/s | peer | theirs t/s | ratio (quartiles) |");
-    println!("|---|---|---|---|---|---|");
+    let mut engines = vec![Engine::ours(ours.clone())];
+    engines.append(&mut settings.peers);
+    if matches!(settings.work, Work::Convert) {
+        engines.push(Engine::cp());
+    }
+
+    let _priority = Priority::raise();
+    let mut comparisons = Vec::new();
     for model in &settings.models {
-        for (name, folder) in &settings.peers {
-            let mut rounds = Vec::new();
-            for _ in 0..settings.rounds {
-                rounds.push((
-                    measure_ours(&ours, model, &settings)?,
-                    measure_llama_bench(folder, model, &settings)?,
-                ));
-            }
-            report(model, name, "prefill", &rounds, |speed| speed.prefill);
-            report(model, name, "decode", &rounds, |speed| speed.decode);
+        comparisons.extend(compare(&settings, &engines, model)?);
+    }
+    let how = format!("{} threads, {} rounds", settings.n_threads, settings.rounds);
+    let heading = report::heading(&ours, &how, &comparisons)?;
+    let table = report::table(&comparisons);
+    println!("{heading}\n\n{table}");
+    match &settings.section {
+        Some(section) => report::write(section, &heading, &table, &comparisons),
+        None => Ok(()),
+    }
+}
+
+/// Measures every engine on one model, round by round.
+fn compare(settings: &Settings, engines: &[Engine], model: &Path) -> Result<Vec<Comparison>> {
+    let measure = |engine: &Engine| settings.work.measure(engine, model, settings.n_threads);
+    // The first run of each engine warms the file cache, does not count, and shows who can read the model.
+    let mut able = Vec::new();
+    for engine in engines {
+        match measure(engine) {
+            Ok(_) => able.push(engine),
+            Err(message) if engine.is_ours() => return Err(message),
+            Err(message) => eprintln!("{} is left out: {message}", engine.name),
         }
     }
-    Ok(())
+    let mut comparisons = Vec::new();
+    for round in 0..settings.rounds {
+        let mut samples: Vec<Option<Sample>> = able.iter().map(|_| None).collect();
+        for turn in 0..able.len() {
+            let index = (round + turn) % able.len();
+            let engine = able[index];
+            let (figures, conditions) = conditions::watch(|| measure(engine));
+            let place = format!("round {} of {}, {}", round + 1, settings.rounds, engine.name);
+            match figures {
+                Ok(figures) => {
+                    let sample = Sample { figures, conditions };
+                    eprintln!("{place}: {sample}");
+                    samples[index] = Some(sample);
+                }
+                Err(message) => eprintln!("{place}: {message}"),
+            }
+        }
+        let Some(ours) = &samples[0] else { continue };
+        for (peer, theirs) in able.iter().zip(&samples).skip(1) {
+            if let Some(theirs) = theirs {
+                add([ours, theirs], &peer.name, model, settings.alone, &mut comparisons);
+            }
+        }
+    }
+    Ok(comparisons)
+}
+
+/// Adds our sample and a peer's of the same round to the comparisons on this model.
+fn add(
+    [ours, theirs]: [&Sample; 2],
+    peer: &str,
+    model: &Path,
+    alone: bool,
+    comparisons: &mut Vec<Comparison>,
+) {
+    let is_quiet = [ours, theirs].iter().all(|sample| sample.conditions.is_quiet(alone));
+    for (our_figure, their_figure) in ours.figures.iter().zip(&theirs.figures) {
+        let is_same = |c: &Comparison| c.peer == peer && c.what == our_figure.what;
+        let index = comparisons.iter().position(is_same).unwrap_or_else(|| {
+            let file = model.file_stem().unwrap_or(model.as_os_str());
+            comparisons.push(Comparison {
+                model: file.to_string_lossy().into_owned(),
+                peer: peer.into(),
+                what: our_figure.what.clone(),
+                unit: our_figure.unit,
+                pairs: Vec::new(),
+                discarded: 0,
+            });
+            comparisons.len() - 1
+        });
+        let comparison = &mut comparisons[index];
+        if is_quiet {
+            comparison.pairs.push(Pair {
+                ours: our_figure.value,
+                theirs: their_figure.value,
+                placement: ours.conditions.placement.both(theirs.conditions.placement),
+                others: ours.conditions.others.max(theirs.conditions.others),
+            });
+        } else {
+            comparison.discarded += 1;
+        }
+    }
+}
+
+impl std::fmt::Display for Sample {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for figure in &self.figures {
+            write!(f, "{} {:.2} {}, ", figure.what, figure.value, figure.unit.name())?;
+        }
+        write!(f, "{}", self.conditions)
+    }
 }
 
 fn parse(arguments: &[String]) -> Result<Settings> {
-    let mut settings = Settings {
-        models: Vec::new(),
-        peers: Vec::new(),
-        rounds: 7,
-        n_prompt: 512,
-        n_gen: 128,
-        n_threads: 2,
-    };
+    let (mut models, mut peers, mut section, mut work) = (Vec::new(), Vec::new(), None, None);
+    let (mut n_prompt, mut n_gen, mut n_depth, mut n_threads) = (512, 128, 0, 2);
+    let (mut rounds, mut alone) = (9, true);
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
-        let mut number = || {
-            let value = words.next().and_then(|value| value.parse::<usize>().ok());
-            value.filter(|&n| n > 0).ok_or_else(|| format!("{word} takes a number above 0"))
-        };
+        let mut value = || words.next().ok_or_else(|| format!("{word} takes a value"));
+        let mut number = || value()?.parse::<usize>().map_err(|_| format!("{word} takes a number"));
         match word.as_str() {
-            "--rounds" => settings.rounds = number()?,
-            "-p" => settings.n_prompt = number()?,
-            "-n" => settings.n_gen = number()?,
-            "-t" => settings.n_threads = number()?,
-            "--peer" => {
-                let peer = words.next().and_then(|peer| peer.split_once('='));
-                let (name, folder) = peer.ok_or("--peer takes NAME=DIR")?;
-                settings.peers.push((name.into(), folder.into()));
+            "-p" => n_prompt = number()?,
+            "-n" => n_gen = number()?,
+            "-d" => n_depth = number()?,
+            "-t" => n_threads = number()?.max(1),
+            "--start" => work = Some(Work::Start),
+            "--convert" => work = Some(Work::Convert),
+            "--quantize" => work = Some(Work::Quantize(value()?.clone())),
+            "--rounds" => rounds = number()?.max(1),
+            "--disturbed" => alone = false,
+            "--peer" => peers.push(Engine::parse(value()?)?),
+            "--write" => section = Some(value()?.clone()),
+            option if option.starts_with('-') => return Err(format!("{option}?\n{USAGE}")),
+            model => {
+                let path = std::path::absolute(model);
+                models.push(path.map_err(|error| format!("{model}: {error}"))?);
             }
-            model => settings.models.push(model.into()),
         }
     }
-    if settings.models.is_empty() {
-        return Err("usage: cargo xtask bench peers MODEL.gguf… [--peer NAME=DIR] [--rounds N] [-p N] [-n N] [-t N]".into());
+    if models.is_empty() {
+        return Err(USAGE.into());
     }
-    Ok(settings)
-}
-
-/// The folder of llama.cpp's programs, built if need be.
-fn llama_cpp() -> Result<PathBuf> {
-    let folder = root().join("target/peers");
-    let programs = folder.join("build/bin");
-    if programs.join("llama-bench").exists() {
-        return Ok(programs);
-    }
-    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let package = "llama-cpp-python";
-    let pip = ["-m", "pip", "download", "--no-deps", "--no-binary", package, package];
-    run_command(Command::new("python3").args(pip).current_dir(&folder))?;
-    let archive =
-        find(&folder, |name| name.starts_with("llama_cpp_python") && name.ends_with(".tar.gz"))?;
-    run_command(Command::new("tar").arg("xzf").arg(&archive).current_dir(&folder))?;
-    let source =
-        find(&folder, |name| name.starts_with("llama_cpp_python") && !name.ends_with(".gz"))?;
-    let mut configure = Command::new("cmake");
-    configure.arg("-S").arg(source.join("vendor/llama.cpp")).arg("-B").arg(folder.join("build"));
-    configure.args(["-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DLLAMA_CURL=OFF"]);
-    configure.args([
-        "-DLLAMA_BUILD_TESTS=OFF",
-        "-DLLAMA_BUILD_EXAMPLES=OFF",
-        "-DLLAMA_BUILD_SERVER=OFF",
-    ]);
-    run_command(&mut configure)?;
-    let mut build = Command::new("cmake");
-    build.arg("--build").arg(folder.join("build")).args(["--parallel", "2", "--target"]);
-    run_command(build.args(["llama-bench", "llama-perplexity", "llama-quantize"]))?;
-    Ok(programs)
-}
-
-fn find(folder: &Path, matches: impl Fn(&str) -> bool) -> Result<PathBuf> {
-    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    entries
-        .flatten()
-        .find(|entry| matches(&entry.file_name().to_string_lossy()))
-        .map(|entry| entry.path())
-        .ok_or_else(|| format!("{}: the downloaded source is not there", folder.display()))
-}
-
-fn measure_ours(program: &Path, model: &Path, settings: &Settings) -> Result<Speed> {
-    let prompt: Vec<String> =
-        (0..settings.n_prompt).map(|i| (300 + i % 20000).to_string()).collect();
-    let n_ctx = settings.n_prompt + settings.n_gen + 8;
-    let mut command = Command::new(program);
-    command.arg("run").arg(model).args(["--json", "--quiet", "--ignore-eos", "--temp", "0"]);
-    command.args(["--tokens", &prompt.join(","), "-n", &settings.n_gen.to_string()]);
-    command.args(["-t", &settings.n_threads.to_string(), "-c", &n_ctx.to_string()]);
-    let text = output(&mut command)?;
-    let line = text.lines().last().unwrap_or_default();
-    let result: Value = serde_json::from_str(line).map_err(|error| format!("{line}: {error}"))?;
-    let rate = |key: &str| {
-        let value = result.pointer(&format!("/timings/{key}")).and_then(Value::as_f64);
-        value.ok_or_else(|| format!("our report has no {key}"))
-    };
-    Ok(Speed { prefill: rate("prompt_per_second")?, decode: rate("predicted_per_second")? })
-}
-
-fn measure_llama_bench(folder: &Path, model: &Path, settings: &Settings) -> Result<Speed> {
-    let mut command = Command::new(folder.join("llama-bench"));
-    command.arg("-m").arg(model).args(["-o", "json", "-r", "1"]);
-    command.args(["-p", &settings.n_prompt.to_string(), "-n", &settings.n_gen.to_string()]);
-    command.args(["-t", &settings.n_threads.to_string()]);
-    let result: Value =
-        serde_json::from_str(&output(&mut command)?).map_err(|error| error.to_string())?;
-    let rate = |key: &str| {
-        let rows = result.as_array().into_iter().flatten();
-        let row = rows.into_iter().find(|row| row[key].as_u64().is_some_and(|n| n > 0));
-        row.and_then(|row| row["avg_ts"].as_f64())
-            .ok_or_else(|| format!("llama-bench tells no {key}"))
-    };
-    Ok(Speed { prefill: rate("n_prompt")?, decode: rate("n_gen")? })
-}
-
-fn report(
-    model: &Path,
-    peer: &str,
-    work: &str,
-    rounds: &[(Speed, Speed)],
-    of: impl Fn(&Speed) -> f64,
-) {
-    let sorted = |values: Vec<f64>| {
-        let mut values = values;
-        values.sort_by(f64::total_cmp);
-        values
-    };
-    let ours = sorted(rounds.iter().map(|(ours, _)| of(ours)).collect());
-    let theirs = sorted(rounds.iter().map(|(_, theirs)| of(theirs)).collect());
-    let ratios = sorted(rounds.iter().map(|(ours, theirs)| of(ours) / of(theirs)).collect());
-    let at = |values: &[f64], quarter: usize| values[(values.len() - 1) * quarter / 4];
-    println!(
-        "| {} | {work} | {:.1} | {peer} | {:.1} | {:.2} ({:.2}-{:.2}) |",
-        model.file_name().unwrap_or_default().to_string_lossy(),
-        at(&ours, 2),
-        at(&theirs, 2),
-        at(&ratios, 2),
-        at(&ratios, 1),
-        at(&ratios, 3),
-    );
+    let work = work.unwrap_or(Work::Speed { n_prompt, n_gen, n_depth });
+    Ok(Settings { models, peers, work, n_threads, rounds, alone, section })
 }
