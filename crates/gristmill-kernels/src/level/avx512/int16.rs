@@ -10,6 +10,7 @@ use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
 use super::gemm::{add, write};
+use super::quantize::scales_and_inverses;
 use crate::Tile;
 use crate::level::Level;
 use crate::level::avx512::transpose::transpose;
@@ -154,15 +155,8 @@ fn pack_block(columns: &[__m512; BLOCK], half: usize, block: &mut Block) {
         let bits = _mm512_and_si512(_mm512_castps_si512(column), magnitude);
         amax = _mm512_max_epu32(amax, bits);
     }
-    let is_finite = _mm512_cmplt_epu32_mask(amax, _mm512_set1_epi32(0x7f80_0000));
-    let is_tiny = _mm512_cmplt_epu32_mask(amax, _mm512_set1_epi32(TINY_BITS));
-    let amax = _mm512_castsi512_ps(amax);
-    let widest = _mm512_set1_ps(WIDEST);
-    // As `scale_and_inverse`: zero for tiny blocks, NaN with codes of zero for those that are not finite.
-    let usable = is_finite & !is_tiny;
-    let inverse = _mm512_maskz_div_ps(usable, widest, amax);
-    let d = _mm512_maskz_div_ps(usable, amax, widest);
-    block.d[half] = _mm512_mask_mov_ps(_mm512_set1_ps(f32::NAN), is_finite, d);
+    let (d, inverse, usable) = scales_and_inverses(amax, WIDEST);
+    block.d[half] = d;
     for (pair, two) in columns.as_chunks::<2>().0.iter().enumerate() {
         let low = _mm512_cvtps_epi32(_mm512_maskz_mul_ps(usable, two[0], inverse));
         let high = _mm512_cvtps_epi32(_mm512_maskz_mul_ps(usable, two[1], inverse));
@@ -170,8 +164,6 @@ fn pack_block(columns: &[__m512; BLOCK], half: usize, block: &mut Block) {
             _mm512_mask_blend_epi16(0xaaaa_aaaa, low, _mm512_slli_epi32::<16>(high));
     }
 }
-
-const TINY_BITS: i32 = crate::matmul::activations::TINY.to_bits() as i32;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn tile<const N: usize>(

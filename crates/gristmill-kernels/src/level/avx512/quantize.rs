@@ -5,7 +5,8 @@
 use std::arch::x86_64::*;
 
 use super::gemv::{block_sums, floats, line};
-use crate::matmul::activations::{BLOCK, GROUP, Group, scale_and_inverse};
+use super::transpose::transpose;
+use crate::matmul::activations::{BLOCK, GROUP, Group, TINY};
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 pub(super) fn quantize(x: &[f32], groups: &mut [Group]) {
@@ -18,27 +19,38 @@ pub(super) fn quantize(x: &[f32], groups: &mut [Group]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn quantize_group(x: &[f32]) -> Group {
     let mut group = Group::ZERO;
-    let mut partial = [_mm512_setzero_si512(); 4];
-    for (b, block) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
-        let (q, i) = (b / 4, b % 4);
-        let halves = [half(block, 0), half(block, 1)];
-        let magnitude = _mm512_set1_epi32(i32::MAX);
-        let bits = [_mm512_castps_si512(halves[0]), _mm512_castps_si512(halves[1])];
-        let amax = _mm512_max_epi32(
+    let blocks = x.as_chunks::<BLOCK>().0;
+    let magnitude = _mm512_set1_epi32(i32::MAX);
+    let mut squares = [_mm512_setzero_si512(); GROUP];
+    for (square, block) in squares.iter_mut().zip(blocks) {
+        let bits = [0, 1].map(|part| _mm512_castps_si512(half(block, part)));
+        *square = _mm512_max_epi32(
             _mm512_and_si512(bits[0], magnitude),
             _mm512_and_si512(bits[1], magnitude),
         );
-        let (d, inverse) = scale_and_inverse(_mm512_reduce_max_epi32(amax) as u32, 127.0);
-        group.d[b] = d;
-        if inverse > 0.0 {
+    }
+    let mut amax = _mm512_setzero_si512();
+    for column in transpose(squares) {
+        amax = _mm512_max_epi32(amax, column);
+    }
+    let (d, inverse, usable) = scales_and_inverses(amax, 127.0);
+    // SAFETY: sixteen floats are there.
+    unsafe { _mm512_storeu_ps(group.d.as_mut_ptr(), d) };
+    let mut inverses = [0.0; GROUP];
+    // SAFETY: as above.
+    unsafe { _mm512_storeu_ps(inverses.as_mut_ptr(), inverse) };
+    for (b, block) in blocks.iter().enumerate() {
+        let (q, i) = (b / 4, b % 4);
+        if usable >> b & 1 != 0 {
             for part in 0..2 {
-                let scaled = _mm512_mul_ps(halves[part], _mm512_set1_ps(inverse));
+                let scaled = _mm512_mul_ps(half(block, part), _mm512_set1_ps(inverses[b]));
                 let codes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(scaled));
                 // SAFETY: sixteen bytes are there.
                 unsafe { _mm_storeu_si128(group.codes[q][part][i].as_mut_ptr().cast(), codes) };
             }
         }
     }
+    let mut partial = [_mm512_setzero_si512(); 4];
     let ones = _mm512_set1_epi8(1);
     let mut sums = [_mm512_setzero_si512(); 2];
     for part in 0..2 {
@@ -59,6 +71,21 @@ fn quantize_group(x: &[f32]) -> Group {
     // SAFETY: sixteen floats are there.
     unsafe { _mm512_storeu_ps(group.dsum.as_mut_ptr(), dsum) };
     group
+}
+
+/// The scales of sixteen blocks whose largest magnitudes have these bits and become `largest`, their inverses, and which
+/// of them have codes other than zero: [`scale_and_inverse`](crate::matmul::activations::scale_and_inverse) of each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn scales_and_inverses(amax: __m512i, largest: f32) -> (__m512, __m512, __mmask16) {
+    const INFINITY: i32 = f32::INFINITY.to_bits() as i32;
+    let is_finite = _mm512_cmplt_epu32_mask(amax, _mm512_set1_epi32(INFINITY));
+    let is_tiny = _mm512_cmplt_epu32_mask(amax, _mm512_set1_epi32(TINY.to_bits() as i32));
+    let usable = is_finite & !is_tiny;
+    let (amax, largest) = (_mm512_castsi512_ps(amax), _mm512_set1_ps(largest));
+    let d = _mm512_maskz_div_ps(usable, amax, largest);
+    let d = _mm512_mask_mov_ps(_mm512_set1_ps(f32::NAN), is_finite, d);
+    (d, _mm512_maskz_div_ps(usable, largest, amax), usable)
 }
 
 #[inline]
