@@ -56,6 +56,9 @@ pub enum Error {
     /// Nothing was fed.
     #[error("there are no tokens to feed; begin with the token that begins a text")]
     NoTokens,
+    /// Sessions that cannot be fed together.
+    #[error("sessions fed together are of one model, and get one token each")]
+    NotTogether,
     /// A context longer than can be.
     #[error("a context of {n_ctx} tokens is too long: {reason} {limit}")]
     ContextTooLong {

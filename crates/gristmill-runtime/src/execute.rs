@@ -11,10 +11,8 @@ use crate::TokenId;
 use crate::model::Model;
 use crate::plan::{Plan, Rows, Step};
 
-/// The memory of a session: values in slots, and what earlier tokens left behind. It grows to what the largest batch
-/// needs and is used again.
+/// The memory that a run works in: values in slots. It grows to what the largest batch needs and is used again.
 pub(crate) struct Memory {
-    pub(crate) caches: Vec<KvCache>,
     slots: Vec<Activations>,
     /// Some rows of a value, for products that need only those.
     gathered: Activations,
@@ -24,10 +22,9 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn new(plan: &Plan, caches: Vec<KvCache>, deterministic: bool) -> Memory {
+    pub(crate) fn new(plan: &Plan, deterministic: bool) -> Memory {
         let slot = || Activations::new().deterministic(deterministic);
         Memory {
-            caches,
             slots: (0..plan.n_slots).map(|_| slot()).collect(),
             gathered: slot(),
             rope_tables: vec![RopeTable::new(); plan.ropes.len()],
@@ -41,21 +38,36 @@ impl Memory {
     }
 }
 
-/// Tokens to be run through the model.
-#[derive(Clone, Copy)]
-pub(crate) struct Batch<'a> {
+/// Tokens to be run through the model: those of one text after those of another.
+pub(crate) struct Batch<'a, 't> {
     pub(crate) tokens: &'a [TokenId],
-    /// The position of the first one.
-    pub(crate) first: usize,
+    pub(crate) texts: &'a mut [Text<'t>],
     /// Of how many tokens, the last ones, logits are wanted.
     pub(crate) n_wanted: usize,
 }
 
-/// Runs the batch. The caches have room for it.
-pub(crate) fn run(model: &Model, team: &Team, memory: &mut Memory, batch: Batch<'_>) {
+/// A text that tokens are appended to.
+pub(crate) struct Text<'a> {
+    /// What its earlier tokens left behind, by layer, with room for the new ones.
+    pub(crate) caches: &'a mut [KvCache],
+    /// The position of the first new token.
+    pub(crate) first: usize,
+    /// How many there are.
+    pub(crate) n_tokens: usize,
+}
+
+impl Batch<'_, '_> {
+    /// The position of each token in its text.
+    fn positions(&self) -> impl Iterator<Item = usize> {
+        self.texts.iter().flat_map(|text| text.first..text.first + text.n_tokens)
+    }
+}
+
+/// Runs the batch.
+pub(crate) fn run(model: &Model, team: &Team, memory: &mut Memory, batch: Batch<'_, '_>) {
     let (program, plan) = (model.program(), model.plan());
     for (table, rope) in memory.rope_tables.iter_mut().zip(&plan.ropes) {
-        table.fill(&rope.inv_freq, rope.scale, batch.first, batch.tokens.len());
+        table.fill(&rope.inv_freq, rope.scale, batch.positions());
     }
     let mut run = Run { model, program, plan, team, memory, batch };
     for (step, &next) in plan.steps.iter().zip(&plan.next_linear) {
@@ -66,16 +78,16 @@ pub(crate) fn run(model: &Model, team: &Team, memory: &mut Memory, batch: Batch<
     }
 }
 
-struct Run<'a> {
+struct Run<'a, 't> {
     model: &'a Model,
     program: &'a Program,
     plan: &'a Plan,
     team: &'a Team,
     memory: &'a mut Memory,
-    batch: Batch<'a>,
+    batch: Batch<'a, 't>,
 }
 
-impl Run<'_> {
+impl Run<'_, '_> {
     fn step(&mut self, step: &Step) {
         match step {
             Step::Node(node) => self.node(*node),
@@ -105,20 +117,19 @@ impl Run<'_> {
             Op::Tokens | Op::Positions => {}
             Op::Linear { .. } => self.linears(&[id]),
             Op::Embed { weight } => {
-                let (table, batch) = (model.matrix(*weight), self.batch);
-                let first = batch.tokens.len() - self.n_rows(id);
+                let table = model.matrix(*weight);
+                let first = self.batch.tokens.len() - self.n_rows(id);
                 let of_tokens = self.program.nodes[node.inputs[0]].op == Op::Tokens;
+                let places: Vec<usize> = if of_tokens {
+                    self.batch.tokens[first..].iter().map(|&token| token as usize).collect()
+                } else {
+                    self.batch.positions().skip(first).collect()
+                };
                 self.make(id, |_, out| {
                     kernels::for_rows(team, out, table.n_in(), &|row, out| {
-                        for (i, out) in out.chunks_exact_mut(table.n_in()).enumerate() {
-                            let token = first + row + i;
-                            let place = if of_tokens {
-                                batch.tokens[token] as usize
-                            } else {
-                                batch.first + token
-                            };
-                            table.row_f32(place, out);
-                        }
+                        let rows = out.chunks_exact_mut(table.n_in());
+                        rows.zip(&places[row..])
+                            .for_each(|(out, &place)| table.row_f32(place, out));
                     });
                 });
             }
@@ -268,35 +279,41 @@ impl Run<'_> {
     /// Keeps the keys and values of the batch, and attends from the rows that are wanted.
     fn attend(&mut self, id: NodeId, attention: &Attention, layer: usize) {
         let [q, k, v] = [0, 1, 2].map(|i| self.program.nodes[id].inputs[i]);
-        let (n_tokens, n_rows, first) =
-            (self.batch.tokens.len(), self.n_rows(id), self.batch.first);
-        let mut caches = mem::take(&mut self.memory.caches);
-        let cache = &mut caches[layer];
-        cache.write(self.team, first, self.rows(k, n_tokens), self.rows(v, n_tokens));
-        if n_rows > 0 {
-            let mut scratch = mem::take(&mut self.memory.attention_scratch);
-            let attention = kernels::Attention {
-                n_head: attention.n_head,
-                scale: attention.scale,
-                slopes: &self.plan.layers[layer].slopes,
-                window: attention.window,
-            };
-            let (team, first) = (self.team, first + n_tokens - n_rows);
-            let slot = self.plan.place(id).slot;
-            let mut value = mem::take(&mut self.memory.slots[slot]);
-            let out = value.rows_mut(n_rows, self.program.width(id));
-            kernels::attend(
-                team,
-                &attention,
-                cache,
-                first,
-                self.rows(q, n_rows),
-                out,
-                &mut scratch,
-            );
-            self.memory.slots[slot] = value;
-            self.memory.attention_scratch = scratch;
+        let [width, width_kv] = [id, k].map(|id| self.program.width(id));
+        let (n_tokens, n_rows) = (self.batch.tokens.len(), self.n_rows(id));
+        let attention = kernels::Attention {
+            n_head: attention.n_head,
+            scale: attention.scale,
+            slopes: &self.plan.layers[layer].slopes,
+            window: attention.window,
+        };
+        let texts = mem::take(&mut self.batch.texts);
+        let mut scratch = mem::take(&mut self.memory.attention_scratch);
+        let slot = self.plan.place(id).slot;
+        let mut value = mem::take(&mut self.memory.slots[slot]);
+        let mut out = if n_rows > 0 { value.rows_mut(n_rows, width) } else { &mut [] };
+        let (k, v) = (self.rows(k, n_tokens), self.rows(v, n_tokens));
+        let q = self.rows(q, n_rows);
+        let mut start = 0;
+        for text in texts.iter_mut() {
+            let end = start + text.n_tokens;
+            let new = start * width_kv..end * width_kv;
+            let cache = &mut text.caches[layer];
+            cache.write(self.team, text.first, &k[new.clone()], &v[new]);
+            // Rows are those of the last tokens of the batch.
+            let [row, row_end] =
+                [start, end].map(|token| (token + n_rows).saturating_sub(n_tokens));
+            if row < row_end {
+                let first = text.first + text.n_tokens - (row_end - row);
+                let (now, later) = out.split_at_mut((row_end - row) * width);
+                let q = &q[row * width..row_end * width];
+                kernels::attend(self.team, &attention, cache, first, q, now, &mut scratch);
+                out = later;
+            }
+            start = end;
         }
-        self.memory.caches = caches;
+        self.memory.slots[slot] = value;
+        self.memory.attention_scratch = scratch;
+        self.batch.texts = texts;
     }
 }

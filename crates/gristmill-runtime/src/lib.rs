@@ -54,7 +54,7 @@ pub use generate::Generate;
 pub use gristmill_kernels::CacheType;
 pub use model::{Model, Residence};
 pub use sampler::{Chain, Sampler, SamplerOptions};
-pub use session::{Session, SessionOptions, Timings};
+pub use session::{Session, SessionOptions, Timings, feed_together};
 
 /// The number of a token in its vocabulary.
 pub type TokenId = u32;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use gristmill_kernels::{CacheType, KvCache, Team};
 
 use crate::cores::physical_cores;
-use crate::execute::{Batch, Memory, run};
+use crate::execute::{Batch, Memory, Text, run};
 use crate::{Error, Model, Result, TokenId};
 
 /// How a session works.
@@ -65,10 +65,23 @@ pub struct Session {
     n_batch: usize,
     team: Team,
     memory: Memory,
+    caches: Vec<KvCache>,
     tokens: Vec<TokenId>,
-    /// Whether the last run gave the logits after the last token.
-    has_logits: bool,
+    logits: Logits,
+    /// Logits that were computed along with those of other sessions.
+    together: Vec<f32>,
     timings: Timings,
+}
+
+/// Where the logits after the last token are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Logits {
+    /// Not known.
+    Nowhere,
+    /// The last of those in memory.
+    Last,
+    /// In a buffer that [`feed_together`] filled.
+    Together,
 }
 
 impl Session {
@@ -102,12 +115,14 @@ impl Session {
             caches.push(KvCache::new(layer.n_head_kv, layer.head_dim, cache));
         }
         Ok(Session {
-            memory: Memory::new(model.plan(), caches, deterministic),
+            memory: Memory::new(model.plan(), deterministic),
+            caches,
+            together: Vec::new(),
             team: Team::new(n_threads.max(1)),
             n_ctx,
             n_batch: n_batch.max(1),
             tokens: Vec::new(),
-            has_logits: false,
+            logits: Logits::Nowhere,
             timings: Timings::default(),
             model,
         })
@@ -140,8 +155,14 @@ impl Session {
 
     /// The logits after the last token, unless nothing was fed yet or since [`rewind`](Self::rewind).
     pub fn logits(&self) -> Option<&[f32]> {
-        let all = self.has_logits.then(|| self.memory.logits(&self.model))?;
-        Some(&all[all.len() - self.model.n_vocab()..])
+        match self.logits {
+            Logits::Nowhere => None,
+            Logits::Last => {
+                let all = self.memory.logits(&self.model);
+                Some(&all[all.len() - self.model.n_vocab()..])
+            }
+            Logits::Together => Some(&self.together),
+        }
     }
 
     /// Appends `tokens`, one or many, and gives the logits of what follows the last: `n_vocab` of them.
@@ -183,7 +204,7 @@ impl Session {
     pub fn rewind(&mut self, n_past: usize) {
         if n_past < self.tokens.len() {
             self.tokens.truncate(n_past);
-            self.has_logits = false;
+            self.logits = Logits::Nowhere;
         }
     }
 
@@ -203,17 +224,27 @@ impl Session {
         Ok(Instant::now())
     }
 
+    /// Makes room for `n_tokens` more tokens.
+    fn reserve(&mut self, n_tokens: usize) -> Result<()> {
+        let n_tokens = self.n_past() + n_tokens;
+        let mut caches = self.caches.iter_mut();
+        caches
+            .try_for_each(|cache| cache.reserve(n_tokens))
+            .map_err(|_| Error::OutOfMemory { n_tokens })
+    }
+
     /// Appends one batch.
     fn run(&mut self, tokens: &[TokenId], n_wanted: usize) -> Result<()> {
-        let first = self.n_past();
-        let n_tokens = first + tokens.len();
-        for cache in &mut self.memory.caches {
-            cache.reserve(n_tokens).map_err(|_| Error::OutOfMemory { n_tokens })?;
-        }
-        self.has_logits = false;
-        run(&self.model, &self.team, &mut self.memory, Batch { tokens, first, n_wanted });
+        self.reserve(tokens.len())?;
+        self.logits = Logits::Nowhere;
+        let (first, n_tokens) = (self.n_past(), tokens.len());
+        let mut texts = [Text { caches: &mut self.caches, first, n_tokens }];
+        let batch = Batch { tokens, texts: &mut texts, n_wanted };
+        run(&self.model, &self.team, &mut self.memory, batch);
         self.tokens.extend_from_slice(tokens);
-        self.has_logits = n_wanted > 0;
+        if n_wanted > 0 {
+            self.logits = Logits::Last;
+        }
         Ok(())
     }
 
@@ -226,4 +257,49 @@ impl Session {
             self.timings.eval += time;
         }
     }
+}
+
+/// Appends to each of several sessions of one model its token of `tokens`, and gives each its
+/// [`logits`](Session::logits): weights are read once for all of them. The threads are those of the first session.
+///
+/// Each gets the same logits as if it had been fed alone, to the last bit; of F16 and BF16 weights only with
+/// [`SessionOptions::deterministic`].
+///
+/// # Errors
+/// As [`Session::feed`], with all sessions unchanged; [`Error::NotTogether`] when there is not a token for each session
+/// or they are of different models.
+pub fn feed_together(sessions: &mut [&mut Session], tokens: &[TokenId]) -> Result<()> {
+    let [first, others @ ..] = &mut *sessions else { return Err(Error::NoTokens) };
+    let is_one_model = others.iter().all(|other| Arc::ptr_eq(&first.model, &other.model));
+    if tokens.len() != others.len() + 1 || !is_one_model {
+        return Err(Error::NotTogether);
+    }
+    let (started, mut all) = (Instant::now(), Vec::with_capacity(tokens.len()));
+    for (session, token) in sessions.iter_mut().zip(tokens) {
+        session.begin(std::slice::from_ref(token))?;
+        session.reserve(1)?;
+    }
+    let [first, others @ ..] = &mut *sessions else { return Err(Error::NoTokens) };
+    let first = &mut **first;
+    all.push(Text { first: first.tokens.len(), caches: &mut first.caches, n_tokens: 1 });
+    for other in others.iter_mut() {
+        all.push(Text { first: other.tokens.len(), caches: &mut other.caches, n_tokens: 1 });
+    }
+    let batch = Batch { tokens, texts: &mut all, n_wanted: tokens.len() };
+    run(&first.model, &first.team, &mut first.memory, batch);
+    let n_vocab = first.model.n_vocab();
+    let logits = first.memory.logits(&first.model);
+    let rows = logits[logits.len() - tokens.len() * n_vocab..].chunks_exact(n_vocab);
+    let buffers = others.iter_mut().map(|other| &mut other.together);
+    for (buffer, row) in std::iter::once(&mut first.together).chain(buffers).zip(rows) {
+        buffer.clear();
+        buffer.extend_from_slice(row);
+    }
+    let elapsed = started.elapsed();
+    for (session, &token) in sessions.iter_mut().zip(tokens) {
+        session.tokens.push(token);
+        session.logits = Logits::Together;
+        session.count(1, elapsed);
+    }
+    Ok(())
 }
