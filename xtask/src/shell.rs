@@ -1,7 +1,7 @@
 //! Running other programs, and knowing where the workspace is.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use crate::Result;
 
@@ -25,15 +25,26 @@ pub(crate) fn run(command: &mut Command) -> Result {
     if status.success() { Ok(()) } else { Err(format!("{} failed ({status})", line(command))) }
 }
 
-/// Runs a command and gives what it prints.
+/// Runs a command and gives what it prints on standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
+    Ok(String::from_utf8_lossy(&succeed(command)?.stdout).into_owned())
+}
+
+/// Runs a command and gives what it prints on standard output, then what it prints on standard error.
+pub(crate) fn all_output(command: &mut Command) -> Result<String> {
+    let Output { mut stdout, stderr, .. } = succeed(command)?;
+    stdout.extend(stderr);
+    Ok(String::from_utf8_lossy(&stdout).into_owned())
+}
+
+fn succeed(command: &mut Command) -> Result<Output> {
     let output = command.output().map_err(|error| format!("{}: {error}", line(command)))?;
-    if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr);
-        let last = message.lines().last().unwrap_or_default().to_string();
-        return Err(format!("{} failed ({}): {last}", line(command), output.status));
+    if output.status.success() {
+        return Ok(output);
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    let message = String::from_utf8_lossy(&output.stderr);
+    let last = message.lines().last().unwrap_or_default();
+    Err(format!("{} failed ({}): {last}", line(command), output.status))
 }
 
 fn line(command: &Command) -> String {

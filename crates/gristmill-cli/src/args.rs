@@ -402,6 +402,7 @@ Examples:
   gristmill bench model.gguf                           a prompt of 512 tokens, then 128 one by one
   gristmill bench model.gguf -t 1,2,4 -n 32 -p 0       decoding with more and more threads
   gristmill bench model.gguf -d 0,4096 -o json         behind a long text
+  gristmill bench model.gguf -p 0 --batch 1,8          several texts continued together
   gristmill bench model.gguf -v                        how near that is to what the machine can do")]
 pub(crate) struct Bench {
     /// Model files or checkpoint folders
@@ -422,6 +423,15 @@ pub(crate) struct Bench {
     /// Tokens that are there before the test begins
     #[arg(short = 'd', long, value_name = "N", value_delimiter = ',', default_value = "0")]
     pub(crate) n_depth: Vec<usize>,
+    /// Texts that are continued together, a token of each at a time: only in tests that generate
+    #[arg(
+        long,
+        visible_alias = "npl",
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "1"
+    )]
+    pub(crate) batch: Vec<usize>,
     /// Prompt tokens processed together
     #[arg(short, long, value_name = "N", value_delimiter = ',', default_values_t = [Bench::DEFAULT_BATCH])]
     pub(crate) batch_size: Vec<usize>,

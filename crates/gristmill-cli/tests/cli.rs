@@ -398,6 +398,10 @@ fn bench_measures_what_is_asked_in_every_format() {
     assert!(csv.lines().all(|line| fields(line) == fields(csv.lines().next().expect("names"))));
     assert_eq!(bench("jsonl", &[]).lines().filter(|line| line.starts_with('{')).count(), 8);
 
+    let words = ["bench", text(&model), "-p", "0", "-n", "2", "--batch", "1,3", "-o", "jsonl"];
+    let together = json(&succeed(&words));
+    assert_eq!(together["n_parallel"], 3);
+
     assert!(fail(&["bench", text(&model), "-p", "0", "-n", "0"]).contains("nothing to measure"));
     assert!(fail(&["bench"]).contains("give a model"));
 }

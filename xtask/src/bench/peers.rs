@@ -22,6 +22,7 @@ use work::{Engine, Figure, Work};
 const USAGE: &str = "\
 usage: cargo xtask bench peers MODEL… [options]
   -p N -n N -d N         prompt tokens, generated tokens, tokens before them [512 128 0]
+  --npl N                so many texts decoded together instead
   --start                time from the start of the process to the first token instead
   --quantize TYPE        time to quantize each MODEL instead
   --convert              time to convert each MODEL, beside cp, instead
@@ -166,7 +167,7 @@ impl std::fmt::Display for Sample {
 fn parse(arguments: &[String]) -> Result<Settings> {
     let (mut models, mut peers, mut section, mut work) = (Vec::new(), Vec::new(), None, None);
     let (mut n_prompt, mut n_gen, mut n_depth, mut n_threads) = (512, 128, 0, 2);
-    let (mut rounds, mut alone) = (9, true);
+    let (mut rounds, mut alone, mut n_parallel) = (9, true, 0);
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} takes a value"));
@@ -176,6 +177,7 @@ fn parse(arguments: &[String]) -> Result<Settings> {
             "-n" => n_gen = number()?,
             "-d" => n_depth = number()?,
             "-t" => n_threads = number()?.max(1),
+            "--npl" => n_parallel = number()?,
             "--start" => work = Some(Work::Start),
             "--convert" => work = Some(Work::Convert),
             "--quantize" => work = Some(Work::Quantize(value()?.clone())),
@@ -193,6 +195,9 @@ fn parse(arguments: &[String]) -> Result<Settings> {
     if models.is_empty() {
         return Err(USAGE.into());
     }
-    let work = work.unwrap_or(Work::Speed { n_prompt, n_gen, n_depth });
+    let work = work.unwrap_or(match n_parallel {
+        0 => Work::Speed { n_prompt, n_gen, n_depth },
+        _ => Work::Together { n_prompt, n_gen, n_parallel },
+    });
     Ok(Settings { models, peers, work, n_threads, rounds, alone, section })
 }

@@ -49,7 +49,7 @@ pub(crate) fn run(args: Bench) -> Result {
     if files.is_empty() {
         return Err("give a model file: gristmill bench MODEL".into());
     }
-    let tests = Test::list(&args.n_prompt, &args.n_gen, &args.pg);
+    let tests = Test::list(&args);
     if tests.is_empty() {
         return Err("there is nothing to measure: every -p, -n and -pg is 0".into());
     }
@@ -99,31 +99,35 @@ fn configs(args: &Bench) -> Vec<Config> {
 fn measure(args: &Bench, loaded: &Loaded, config: Config, test: Test) -> Result<Times> {
     let n_ctx = config.n_depth + test.n_prompt + test.n_gen;
     let Config { n_depth, n_batch, cache, n_threads } = config;
-    let mut session = model::session(loaded, n_ctx, n_batch, Some(n_threads), cache)?;
     let mut tokens = test::Tokens::new(loaded);
-    if n_depth > 0 {
-        session.feed(&tokens.take(n_depth)).map_err(gristmill::Error::from)?;
+    let mut sessions = Vec::with_capacity(test.n_parallel);
+    for _ in 0..test.n_parallel {
+        let mut session = model::session(loaded, n_ctx, n_batch, Some(n_threads), cache)?;
+        if n_depth > 0 {
+            session.feed(&tokens.take(n_depth)).map_err(gristmill::Error::from)?;
+        }
+        sessions.push(session);
     }
     if !args.no_warmup {
         let warmup = Test { n_gen: test.n_gen.min(1), ..test };
-        warmup.run(&mut session, &mut tokens)?;
+        warmup.run(&mut sessions, &mut tokens)?;
     }
     let mut times = Times::default();
     for _ in 0..args.repetitions.max(1) {
         if interrupt::check().is_break() {
             return Err(Failure::Interrupted);
         }
-        session.rewind(n_depth);
-        times.push(test.run(&mut session, &mut tokens)?);
+        sessions.iter_mut().for_each(|session| session.rewind(n_depth));
+        times.push(test.run(&mut sessions, &mut tokens)?);
     }
     Ok(times)
 }
 
 /// How near a test came to its limit; a prompt and its continuation together have no single one.
 fn share(work: &Work, limits: &Limits, test: Test, times: &Times) -> Option<Share> {
-    match test {
-        Test { n_prompt: 0, n_gen } => Some(work.decode(limits, times.rate(n_gen).mean)),
-        Test { n_prompt, n_gen: 0 } => Some(work.prefill(limits, n_prompt, times.mean())),
+    match (test.n_prompt, test.n_gen) {
+        (0, n_gen) => Some(work.decode(limits, times.rate(n_gen).mean)),
+        (n_prompt, 0) => Some(work.prefill(limits, n_prompt, times.mean())),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::shell::{root, run};
 
 /// The programs that are compared with.
-const PROGRAMS: [&str; 2] = ["llama-bench", "llama-quantize"];
+const PROGRAMS: [&str; 3] = ["llama-bench", "llama-batched-bench", "llama-quantize"];
 
 /// The folder of llama.cpp's programs, built if need be.
 pub(super) fn llama_cpp() -> Result<PathBuf> {

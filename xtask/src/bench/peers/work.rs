@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::Result;
-use crate::shell::{output, root};
+use crate::shell::{all_output, output, root};
 
 /// Who works.
 pub(super) struct Engine {
@@ -94,6 +94,8 @@ impl Engine {
 pub(super) enum Work {
     /// Tokens per second of a prompt, and of decoding.
     Speed { n_prompt: usize, n_gen: usize, n_depth: usize },
+    /// Tokens per second of several texts continued together, each behind a prompt.
+    Together { n_prompt: usize, n_gen: usize, n_parallel: usize },
     /// Seconds until the first token.
     Start,
     /// Seconds to quantize a model file to a type.
@@ -150,6 +152,29 @@ impl Work {
                     command.args(["-d", &n_depth.to_string()]);
                 }
                 speeds(&output(&mut command)?)
+            }
+            &Work::Together { n_prompt, n_gen, n_parallel } => {
+                let n_ctx = (n_parallel * (n_prompt + n_gen)).to_string();
+                let [n_prompt, n_gen, n_parallel] =
+                    [n_prompt, n_gen, n_parallel].map(|n| n.to_string());
+                if engine.is_ours() {
+                    let mut command = engine.bench(model, &threads)?;
+                    command.args([
+                        "-p",
+                        "0",
+                        "-n",
+                        &n_gen,
+                        "-d",
+                        &n_prompt,
+                        "--batch",
+                        &n_parallel,
+                    ]);
+                    return speeds(&output(&mut command)?);
+                }
+                let mut command = engine.program("llama-batched-bench")?;
+                command.arg("-m").arg(model).args(["-t", &threads, "-c", &n_ctx]);
+                command.args(["-npp", &n_prompt, "-ntg", &n_gen, "-npl", &n_parallel]);
+                together(&all_output(&mut command)?)
             }
             Work::Start => {
                 let mut command = engine.program("llama-bench")?;
@@ -208,6 +233,9 @@ fn speeds(text: &str) -> Result<Vec<Figure>> {
             (0, n) => format!("tg{n}"),
             (pp, tg) => format!("pp{pp}+tg{tg}"),
         };
+        if count("n_parallel") > 1 {
+            what += &format!(" x {}", count("n_parallel"));
+        }
         if count("n_depth") > 0 {
             what += &format!(" @ d{}", count("n_depth"));
         }
@@ -215,6 +243,18 @@ fn speeds(text: &str) -> Result<Vec<Figure>> {
         Ok(Figure { what, value, unit: Unit::Rate })
     };
     rows.iter().map(figure).collect()
+}
+
+/// The rate of decoding in the table of llama-batched-bench, which some versions print on standard error:
+/// `| PP | TG | B | N_KV | T_PP s | S_PP t/s | T_TG s | S_TG t/s | …`.
+fn together(text: &str) -> Result<Vec<Figure>> {
+    let numbers = |line: &str| -> Vec<f64> {
+        line.split('|').skip(1).map_while(|cell| cell.trim().parse().ok()).collect()
+    };
+    let rows: Vec<Vec<f64>> = text.lines().map(numbers).filter(|row| row.len() > 7).collect();
+    let row = rows.last().ok_or("llama-batched-bench gave no results")?;
+    let what = format!("tg{} x {} @ d{}", row[1], row[2], row[0]);
+    Ok(vec![Figure { what, value: row[7], unit: Unit::Rate }])
 }
 
 /// The option by which a llama-bench leaves out its warm-up.
@@ -243,13 +283,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_read() {
+    fn rates_are_read_from_both_programs() {
         let text = r#"[{"n_prompt": 512, "n_gen": 0, "avg_ts": 30.5},
                        {"n_prompt": 0, "n_gen": 16, "n_depth": 64, "avg_ts": 8.25}]"#;
         let figures = speeds(text).unwrap();
         let told: Vec<_> = figures.iter().map(|f| (f.what.as_str(), f.value)).collect();
         assert_eq!(told, [("pp512", 30.5), ("tg16 @ d64", 8.25)]);
         assert!(speeds("[]").is_err() && speeds("oh").is_err());
+
+        let text = "loading | 2\n\
+            |    PP |     TG |    B |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |      T s |\n\
+            |-------|--------|------|--------|----------|----------|----------|----------|----------|\n\
+            |    64 |      8 |    4 |    288 |    0.484 |   528.52 |    0.126 |   254.36 |    0.610 |\n";
+        let figures = together(text).unwrap();
+        assert_eq!((figures[0].what.as_str(), figures[0].value), ("tg8 x 4 @ d64", 254.36));
+        assert!(together("loading").is_err());
     }
 
     #[test]

@@ -134,6 +134,7 @@ impl Printer {
             "type_v": cache,
             "n_prompt": line.test.n_prompt,
             "n_gen": line.test.n_gen,
+            "n_parallel": line.test.n_parallel,
             "n_depth": line.config.n_depth,
             "test_time": human::utc(std::time::SystemTime::now()),
             "avg_ns": times.mean.round() as u64,

@@ -2,55 +2,69 @@
 
 use std::time::{Duration, Instant};
 
-use gristmill::runtime::Session;
+use gristmill::runtime::{Session, feed_together};
 
+use crate::args::Bench;
 use crate::exit::Result;
 use crate::model::Loaded;
 
-/// Tokens to process together, and tokens to process one at a time after them.
+/// Tokens to process together, and tokens to process one at a time after them; the latter of several texts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Test {
     pub(super) n_prompt: usize,
     pub(super) n_gen: usize,
+    /// One, but for tests that only generate.
+    pub(super) n_parallel: usize,
 }
 
 impl Test {
     /// Prompts, then generations, then pairs; zeros are left out.
-    pub(super) fn list(prompts: &[usize], gens: &[usize], pairs: &[(usize, usize)]) -> Vec<Test> {
-        let prompts = prompts.iter().map(|&n_prompt| Test { n_prompt, n_gen: 0 });
-        let gens = gens.iter().map(|&n_gen| Test { n_prompt: 0, n_gen });
-        let pairs = pairs.iter().map(|&(n_prompt, n_gen)| Test { n_prompt, n_gen });
+    pub(super) fn list(args: &Bench) -> Vec<Test> {
+        let one = |n_prompt, n_gen| Test { n_prompt, n_gen, n_parallel: 1 };
+        let prompts = args.n_prompt.iter().map(|&n_prompt| one(n_prompt, 0));
+        let gens = args.n_gen.iter().flat_map(|&n_gen| {
+            let together = args.batch.iter().filter(|&&n_parallel| n_parallel > 0);
+            together.map(move |&n_parallel| Test { n_parallel, ..one(0, n_gen) })
+        });
+        let pairs = args.pg.iter().map(|&(n_prompt, n_gen)| one(n_prompt, n_gen));
         prompts.chain(gens).chain(pairs).filter(|test| test.n_tokens() > 0).collect()
     }
 
-    /// All tokens.
+    /// All tokens, of all texts.
     pub(super) fn n_tokens(self) -> usize {
-        self.n_prompt + self.n_gen
+        self.n_prompt + self.n_gen * self.n_parallel
     }
 
-    /// `pp512`, `tg128`, `pp512+tg128`, and how many tokens were there before.
+    /// `pp512`, `tg128`, `pp512+tg128`, `tg32 x 8`, and how many tokens were there before.
     pub(super) fn name(self, n_depth: usize) -> String {
-        let mut name = match self {
-            Test { n_prompt, n_gen: 0 } => format!("pp{n_prompt}"),
-            Test { n_prompt: 0, n_gen } => format!("tg{n_gen}"),
-            Test { n_prompt, n_gen } => format!("pp{n_prompt}+tg{n_gen}"),
+        let mut name = match (self.n_prompt, self.n_gen) {
+            (n_prompt, 0) => format!("pp{n_prompt}"),
+            (0, n_gen) => format!("tg{n_gen}"),
+            (n_prompt, n_gen) => format!("pp{n_prompt}+tg{n_gen}"),
         };
+        if self.n_parallel > 1 {
+            name += &format!(" x {}", self.n_parallel);
+        }
         if n_depth > 0 {
             name += &format!(" @ d{n_depth}");
         }
         name
     }
 
-    /// Runs it after what the session holds.
-    pub(super) fn run(self, session: &mut Session, tokens: &mut Tokens) -> Result<Duration> {
+    /// Runs it after what the sessions hold, `n_parallel` of them.
+    pub(super) fn run(self, sessions: &mut [Session], tokens: &mut Tokens) -> Result<Duration> {
         let prompt = tokens.take(self.n_prompt);
-        let text = tokens.take(self.n_gen);
+        let texts = tokens.take(self.n_gen * self.n_parallel);
+        let mut sessions: Vec<&mut Session> = sessions.iter_mut().collect();
         let started = Instant::now();
         if !prompt.is_empty() {
-            session.feed(&prompt).map_err(gristmill::Error::from)?;
+            sessions[0].feed(&prompt).map_err(gristmill::Error::from)?;
         }
-        for token in text {
-            session.feed(&[token]).map_err(gristmill::Error::from)?;
+        for next in texts.chunks(self.n_parallel) {
+            match sessions.as_mut_slice() {
+                [session] => _ = session.feed(next).map_err(gristmill::Error::from)?,
+                all => _ = feed_together(all, next).map_err(gristmill::Error::from)?,
+            }
         }
         Ok(started.elapsed())
     }
@@ -134,13 +148,21 @@ impl Times {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser;
 
     #[test]
     fn tests_are_named_as_llama_bench_names_them() {
-        let tests = Test::list(&[512, 0], &[128], &[(64, 16)]);
+        let words = ["gristmill", "bench", "m", "-p", "512,0", "-pg", "64,16", "--batch", "1,8"];
+        let words = Bench::spelled_out(words.iter().map(Into::into));
+        let Command::Bench(args) = Cli::parse_from(words).command else {
+            panic!("another command")
+        };
+        let tests = Test::list(&args);
         let names: Vec<String> = tests.iter().map(|test| test.name(0)).collect();
-        assert_eq!(names, ["pp512", "tg128", "pp64+tg16"]);
+        assert_eq!(names, ["pp512", "tg128", "tg128 x 8", "pp64+tg16"]);
         assert_eq!(tests[1].name(4096), "tg128 @ d4096");
+        assert_eq!(tests[2].n_tokens(), 1024);
     }
 
     #[test]
