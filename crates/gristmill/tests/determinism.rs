@@ -22,14 +22,14 @@ fn logits(
         deterministic: true,
         ..SessionOptions::default()
     };
-    let mut session = Session::new(Arc::clone(model), options).unwrap();
+    let mut session = Session::new(Arc::clone(model), options).expect("a session that fits");
     if n_before > 0 {
         // A beginning that is kept while another end is tried.
-        session.feed(&tokens[..n_before]).unwrap();
-        session.feed(&[3, 1, 4]).unwrap();
+        session.feed(&tokens[..n_before]).expect("a session that fits");
+        session.feed(&[3, 1, 4]).expect("a session that fits");
         session.rewind(n_before);
     }
-    session.feed(&tokens[n_before..]).unwrap().to_vec()
+    session.feed(&tokens[n_before..]).expect("a session that fits").to_vec()
 }
 
 #[test]
