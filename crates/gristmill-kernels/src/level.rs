@@ -8,6 +8,8 @@
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 pub(crate) mod portable;
 pub(crate) mod prefetch;
 pub(crate) mod vector;
@@ -23,6 +25,12 @@ pub enum Level {
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL, DQ, VNNI and VBMI: Ice Lake and Zen 4 and their successors.
     Avx512,
+    /// 64-bit Arm: all have NEON.
+    Neon,
+    /// 64-bit Arm with the dot products of bytes: Cortex-A55, A76 and Neoverse N1 and their successors.
+    NeonDotprod,
+    /// 64-bit Arm with dot products and 2 x 2 products of bytes: Cortex-A510, Neoverse V1 and their successors.
+    NeonI8mm,
 }
 
 /// A level as a type, for kernels that differ in more than their instructions.
@@ -44,11 +52,20 @@ pub(crate) mod tag {
         )* };
     }
 
-    tags! { Portable Avx2 Avx512 }
+    tags! { Portable Avx2 Avx512 Neon NeonDotprod NeonI8mm }
 }
 
 impl Level {
-    const ALL: [Level; 3] = [Level::Portable, Level::Avx2, Level::Avx512];
+    /// The levels of this architecture, the least first.
+    const ALL: &[Level] = {
+        if cfg!(target_arch = "x86_64") {
+            &[Level::Portable, Level::Avx2, Level::Avx512]
+        } else if cfg!(target_arch = "aarch64") {
+            &[Level::Portable, Level::Neon, Level::NeonDotprod, Level::NeonI8mm]
+        } else {
+            &[Level::Portable]
+        }
+    };
 
     /// The levels this CPU can run, the least first. Only these are ever used.
     pub fn available() -> &'static [Level] {
@@ -56,6 +73,11 @@ impl Level {
         let count = *COUNT
             .get_or_init(|| Level::ALL.iter().take_while(|level| level.is_detected()).count());
         &Level::ALL[..count]
+    }
+
+    /// The highest of them.
+    fn highest() -> Level {
+        *Level::available().last().expect("every CPU has the portable level")
     }
 
     /// Whether this CPU can run the level.
@@ -69,6 +91,9 @@ impl Level {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Neon => "neon",
+            Level::NeonDotprod => "neon-dotprod",
+            Level::NeonI8mm => "neon-i8mm",
         }
     }
 
@@ -81,32 +106,46 @@ impl Level {
             Level::Avx512 => {
                 has!("avx512f" "avx512bw" "avx512vl" "avx512dq" "avx512vnni" "avx512vbmi")
             }
+            _ => false,
         }
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    fn is_detected(self) -> bool {
+        use std::arch::is_aarch64_feature_detected as has;
+        // With the bytes of numbers the other way round, registers would not hold what the kernels think.
+        let is_little = cfg!(target_endian = "little");
+        match self {
+            Level::Portable => true,
+            Level::Neon => is_little,
+            Level::NeonDotprod => is_little && has!("dotprod"),
+            Level::NeonI8mm => is_little && has!("i8mm"),
+            _ => false,
+        }
+    }
+
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     fn is_detected(self) -> bool {
         self == Level::Portable
     }
 
     /// The level that a value of `GRISTMILL_SIMD` asks for.
     fn lowered_to(wish: &str) -> Level {
-        let available = Level::available();
-        let highest = *available.last().expect("every CPU has the portable level");
-        let wished = Level::ALL.into_iter().find(|level| level.name() == wish);
-        wished.unwrap_or(Level::Portable).min(highest)
+        let wished = Level::ALL.iter().find(|level| level.name() == wish);
+        wished.map_or(Level::Portable, |&level| level.min(Level::highest()))
     }
 }
 
 /// The level in use: the highest that this CPU has, unless the environment variable `GRISTMILL_SIMD` names a lower
-/// one (`portable`, `avx2`, `avx512`). It cannot raise the level: a higher one than the CPU has is as if it were not
-/// set. Any other word means `portable`, so that a misspelling can only make things slower, and shows.
+/// one (`portable`; on x86-64 `avx2`, `avx512`; on 64-bit Arm `neon`, `neon-dotprod`, `neon-i8mm`). It cannot raise the
+/// level: a higher one than the CPU has is as if it were not set. Any other word, also the level of another
+/// architecture, means `portable`, so that a misspelling can only make things slower, and shows.
 ///
 /// The variable is read once, at the first call.
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| match std::env::var("GRISTMILL_SIMD") {
-        Err(std::env::VarError::NotPresent) => Level::lowered_to("avx512"),
+        Err(std::env::VarError::NotPresent) => Level::highest(),
         Ok(wish) => Level::lowered_to(wish.trim()),
         Err(std::env::VarError::NotUnicode(_)) => Level::Portable,
     })
@@ -118,10 +157,11 @@ mod tests {
 
     #[test]
     fn a_wish_lowers_the_level_and_never_raises_it() {
-        let highest = *Level::available().last().unwrap();
-        for level in Level::ALL {
-            assert_eq!(Level::lowered_to(level.name()), level.min(highest));
+        for &level in Level::ALL {
+            assert_eq!(Level::lowered_to(level.name()), level.min(Level::highest()));
         }
+        let foreign = if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" };
+        assert_eq!(Level::lowered_to(foreign), Level::Portable);
         assert_eq!(Level::lowered_to("axv2"), Level::Portable);
         assert!(level().is_available());
     }

@@ -36,6 +36,7 @@ pub(crate) fn kernels(level: Level, dtype: DType) -> Kernels {
         }
         #[cfg(not(target_arch = "x86_64"))]
         Level::Avx512 => at::<tag::Avx512, 2, 12>(dtype),
+        Level::Neon | Level::NeonDotprod | Level::NeonI8mm => at::<tag::Neon, 1, 6>(dtype),
     }
 }
 

@@ -108,6 +108,10 @@ pub(crate) fn kernels_at(level: Level, dtype: DType) -> Kernels {
         Level::Avx512 => crate::level::avx512::kernels(dtype),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => crate::level::avx2::kernels(dtype),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon | Level::NeonDotprod | Level::NeonI8mm => {
+            crate::level::neon::kernels(level, dtype)
+        }
         _ => portable::kernels(dtype),
     };
     own.unwrap_or_else(|| float::kernels(level, dtype))

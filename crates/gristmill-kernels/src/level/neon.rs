@@ -1,0 +1,66 @@
+//! 64-bit Arm: NEON, with the dot products of Armv8.2 and the 2 x 2 products of Armv8.6 where the CPU has them.
+//!
+//! Bytes are multiplied signed by signed, so codes are unpacked less their zero and nothing is corrected afterwards.
+//! Four blocks of a row and a token leave four registers of partial sums, which three pairwise additions make four
+//! lanes of exact sums, and one fused multiplication scales those. The three levels differ in one trait.
+//!
+//! - `ops`: the instructions that are always there, as safe functions.
+//! - `multiply`: bytes times bytes at each level. `scale`: from exact sums to floats.
+//! - `unpack`: stored blocks to registers, driven by the layout table; `superblock`: the same for the K types.
+//! - `gemv`: one token, one row after the other.
+//! - `gemm`: many tokens, panels of four rows and register tiles of 4 x 4.
+
+mod gemm;
+mod gemv;
+mod multiply;
+pub(crate) mod ops;
+mod scale;
+mod superblock;
+mod unpack;
+
+use std::marker::PhantomData;
+
+use gristmill_tensor::DType;
+
+use super::{Level, tag};
+use crate::Tile;
+use crate::matmul::activations::Activations;
+use crate::matmul::blocks::integer_types;
+use crate::matmul::gemm::gemm as gemm_of;
+use crate::matmul::kernels::{Form, Kernels, Rows};
+use crate::matmul::{blocks, layout};
+use multiply::Multiply;
+use unpack::Stored;
+
+/// The integer kernels of one of these levels for weights of `dtype`, if there are any.
+pub(crate) fn kernels(level: Level, dtype: DType) -> Option<Kernels> {
+    macro_rules! table {
+        ($($dtype:ident, $blocks:ty, $h:literal;)*) => {
+            match dtype {
+                $(DType::$dtype => Some(int8::<$blocks, $h>(level)),)*
+                _ => None,
+            }
+        };
+    }
+    integer_types!(table!)
+}
+
+fn int8<S: Stored<H>, const H: usize>(level: Level) -> Kernels {
+    fn gemv<M: Multiply, S: Stored<H>, const H: usize>(
+        rows: &Rows<'_>,
+        x: &Activations,
+        y: &mut Tile<'_, f32>,
+    ) {
+        let token = y.rows().start;
+        let (x, y) = (x.int8_row(token), y.row_mut(token));
+        M::run(gemv::Gemv::<S, H> { rows, x, y, stored: PhantomData });
+    }
+    fn at<M: Multiply, S: Stored<H>, const H: usize>() -> Kernels {
+        Kernels { form: Form::Int8, gemv: gemv::<M, S, H>, gemm: gemm_of::<gemm::Int8<M, S, H>> }
+    }
+    match level {
+        Level::NeonI8mm => at::<tag::NeonI8mm, S, H>(),
+        Level::NeonDotprod => at::<tag::NeonDotprod, S, H>(),
+        _ => at::<tag::Neon, S, H>(),
+    }
+}
