@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command-line tool talks on standard output")]
 
+mod arm;
 mod bench;
 mod checkpoint;
 mod ci;
@@ -25,6 +26,11 @@ const COMMANDS: &[Command] = &[
         "bench [criterion options]",
         "run the criterion benches; `bench peers` compares with llama.cpp, `bench model` makes full-size files",
         bench::run,
+    ),
+    Command(
+        "arm [setup]",
+        "run the kernels' tests for 64-bit Arm under qemu; `arm setup` gets the tools from Debian's packages",
+        arm::run,
     ),
     Command("picture", "run the demo and draw its output for the README", picture::run),
     Command(

@@ -52,7 +52,9 @@ pub(crate) mod tag {
         )* };
     }
 
-    tags! { Portable Avx2 Avx512 Neon NeonDotprod NeonI8mm }
+    tags! { Portable Avx2 Avx512 Neon }
+    #[cfg(target_arch = "aarch64")]
+    tags! { NeonDotprod NeonI8mm }
 }
 
 impl Level {

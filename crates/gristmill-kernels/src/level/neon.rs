@@ -1,20 +1,18 @@
 //! 64-bit Arm: NEON, with the dot products of Armv8.2 and the 2 x 2 products of Armv8.6 where the CPU has them.
 //!
 //! Bytes are multiplied signed by signed, so codes are unpacked less their zero and nothing is corrected afterwards.
-//! Four blocks of a row and a token leave four registers of partial sums, which three pairwise additions make four
-//! lanes of exact sums, and one fused multiplication scales those. The three levels differ in one trait.
+//! Four exact sums stand in four lanes, which one fused multiplication scales. The three levels differ in one trait.
 //!
 //! - `ops`: the instructions that are always there, as safe functions.
-//! - `multiply`: bytes times bytes at each level. `scale`: from exact sums to floats.
+//! - `multiply`: bytes times bytes at each level.
 //! - `unpack`: stored blocks to registers, driven by the layout table; `superblock`: the same for the K types.
-//! - `gemv`: one token, one row after the other.
-//! - `gemm`: many tokens, panels of four rows and register tiles of 4 x 4.
+//! - `gemv`: one token, one row after the other, four blocks in the lanes.
+//! - `gemm`: many tokens, panels of eight rows, four of them in the lanes, and register tiles of 8 x 4.
 
 mod gemm;
 mod gemv;
 mod multiply;
 pub(crate) mod ops;
-mod scale;
 mod superblock;
 mod unpack;
 
@@ -26,11 +24,15 @@ use super::{Level, tag};
 use crate::Tile;
 use crate::matmul::activations::Activations;
 use crate::matmul::blocks::integer_types;
-use crate::matmul::gemm::gemm as gemm_of;
+use crate::matmul::gemm::{TileKernel, gemm as gemm_of};
 use crate::matmul::kernels::{Form, Kernels, Rows};
 use crate::matmul::{blocks, layout};
 use multiply::Multiply;
+use ops::*;
 use unpack::Stored;
+
+/// In how many chains the blocks of a row are summed.
+const CHAINS: usize = 8;
 
 /// The integer kernels of one of these levels for weights of `dtype`, if there are any.
 pub(crate) fn kernels(level: Level, dtype: DType) -> Option<Kernels> {
@@ -52,15 +54,35 @@ fn int8<S: Stored<H>, const H: usize>(level: Level) -> Kernels {
         y: &mut Tile<'_, f32>,
     ) {
         let token = y.rows().start;
-        let (x, y) = (x.int8_row(token), y.row_mut(token));
+        let (x, y) = (x.groups(), y.row_mut(token));
         M::run(gemv::Gemv::<S, H> { rows, x, y, stored: PhantomData });
     }
     fn at<M: Multiply, S: Stored<H>, const H: usize>() -> Kernels {
-        Kernels { form: Form::Int8, gemv: gemv::<M, S, H>, gemm: gemm_of::<gemm::Int8<M, S, H>> }
+        Kernels {
+            form: Form::Int8,
+            gemv: Some(gemv::<M, S, H>),
+            gemm: gemm_of::<gemm::Int8<M, S, H>>,
+            shape: gemm::Int8::<M, S, H>::SHAPE,
+        }
     }
     match level {
         Level::NeonI8mm => at::<tag::NeonI8mm, S, H>(),
         Level::NeonDotprod => at::<tag::NeonDotprod, S, H>(),
         _ => at::<tag::Neon, S, H>(),
+    }
+}
+
+/// Adds four exact sums times their scales, and minima times sums of activations, if there are any.
+#[inline(always)]
+fn add_scaled(
+    sums: float32x4_t,
+    products: int32x4_t,
+    scale: float32x4_t,
+    minima: Option<(float32x4_t, float32x4_t)>,
+) -> float32x4_t {
+    let sums = vfmaq_f32(sums, vcvtq_f32_s32(products), scale);
+    match minima {
+        Some((m, sum_of_x)) => vfmaq_f32(sums, m, sum_of_x),
+        None => sums,
     }
 }

@@ -1,81 +1,87 @@
-//! Many tokens: four rows of weights, unpacked, times four tokens.
-//!
-//! The sums of each row and token are those of [`gemv`](super::gemv), made in the same order; only the unpacking is
-//! shared. So a token's results do not depend on whether there are others.
+//! Many tokens: eight rows of weights, unpacked, times four tokens. A register has four rows in its lanes.
 
-use std::cell::RefCell;
+use std::array::{from_fn, from_mut};
 use std::marker::PhantomData;
-use std::ops::Range;
-use std::thread::LocalKey;
 
-use super::multiply::{Multiply, Quad, Work};
+use super::multiply::{FourRows, Multiply, Work};
 use super::ops::*;
-use super::scale::{add_scaled, total};
 use super::unpack::Stored;
+use super::{CHAINS, add_scaled};
 use crate::Tile;
-use crate::matmul::activations::{Activations, Group};
-use crate::matmul::gemm::TileKernel;
-use crate::matmul::kernels::Rows;
+use crate::matmul::activations::{Activations, Column};
+use crate::matmul::gemm::{TileKernel, blocks};
+use crate::matmul::kernels::{Rows, TileShape};
+use crate::matmul::order::Order;
 
 /// Rows of a panel.
-const ROWS: usize = 4;
+const ROWS: usize = 8;
+/// Registers that have them in their lanes.
+const FOURS: usize = ROWS / 4;
 
-/// Steps of eight blocks per slice: a panel and the activations that it meets fit the nearest cache.
-pub(super) const SLICE: usize = 8;
-
-/// Eight blocks of four rows, unpacked.
+/// Eight rows of one block, unpacked.
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 pub(crate) struct Block {
-    /// Codes by quad and pair of rows, as [`Multiply::arrange`] puts them.
-    codes: [[[Quad; 2]; ROWS / 2]; 2],
-    /// Scales by row, by half of a block where halves have their own, and by quad.
-    d: [[[[f32; 4]; 2]; 2]; ROWS],
+    /// The first and the last sixteen codes of each row.
+    codes: [[FourRows; 2]; FOURS],
+    /// Scales: those of the halves, where halves have their own.
+    d: [[[f32; 4]; FOURS]; 2],
     /// Minima, likewise.
-    m: [[[[f32; 4]; 2]; 2]; ROWS],
+    m: [[[f32; 4]; FOURS]; 2],
 }
+
+impl Block {
+    const ZERO: Block = Block {
+        codes: [[[[0; 16]; 4]; 2]; FOURS],
+        d: [[[0.0; 4]; FOURS]; 2],
+        m: [[[0.0; 4]; FOURS]; 2],
+    };
+}
+
+blocks!(Block);
 
 /// The kernel for weights stored as `S`.
 pub(crate) struct Int8<M, S, const H: usize>(PhantomData<(M, S)>);
 
 impl<M: Multiply, S: Stored<H>, const H: usize> TileKernel for Int8<M, S, H> {
     type Block = Block;
+    type Column = Column;
     const ROWS: usize = ROWS;
-    const TOKENS: usize = 4;
-    const STEP: usize = 256;
-    const SLICE: usize = SLICE;
-    const ZERO: Block = Block {
-        codes: [[[[[[0; 16]; 2]; 4]; 2]; ROWS / 2]; 2],
-        d: [[[[0.0; 4]; 2]; 2]; ROWS],
-        m: [[[[0.0; 4]; 2]; 2]; ROWS],
-    };
+    const STEP: usize = 32;
+    const SHAPE: TileShape = TileShape { tokens: 4, chains: CHAINS };
 
-    fn scratch() -> &'static LocalKey<RefCell<Vec<Block>>> {
-        thread_local! { static PANEL: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) } }
-        &PANEL
+    fn columns(x: &Activations) -> &[Column] {
+        x.columns()
     }
 
-    fn pack(rows: &Rows<'_>, steps: Range<usize>, panel: &mut [Block]) {
-        // Rows that are not there are copies of the last; nobody looks at their sums.
+    fn pack(rows: &Rows<'_>, order: Order, panel: &mut [Block]) {
         let last = rows.n_rows() - 1;
-        for pair in 0..ROWS / 2 {
-            let rows = [0, 1].map(|r| rows.row(last.min(2 * pair + r)));
-            for (step, block) in steps.clone().zip(&mut *panel) {
+        for four in 0..FOURS {
+            // Rows that are not there are copies of the last; nobody looks at their sums.
+            let rows: [&[u8]; 4] = from_fn(|r| rows.row(last.min(4 * four + r)));
+            for start in (0..order.n_steps()).step_by(8) {
                 let eights = rows.map(|row| {
-                    let rest = &row[step * S::EIGHT_BYTES..];
+                    let rest = &row[start / 8 * S::EIGHT_BYTES..];
                     &rest[..rest.len().min(S::EIGHT_BYTES)]
                 });
-                pack_pair::<M, S, H>(eights, pair, block);
+                pack_eight::<M, S, H>(eights, four, panel, order, start);
             }
         }
     }
 
-    fn tile(panel: &[Block], x: &Activations, steps: Range<usize>, y: &mut Tile<'_, f32>) {
+    fn tile(panel: &[Block], columns: &[Column], order: Order, y: &mut Tile<'_, f32>) {
         macro_rules! tile_of {
             ($($n:literal)*) => {
                 match (y.rows().len(), S::HAS_MIN) {
                     $(
-                        ($n, false) => M::run(RegisterTile::<H, false, $n> { panel, x, steps, y }),
-                        ($n, true) => M::run(RegisterTile::<H, true, $n> { panel, x, steps, y }),
+                        ($n, false) => {
+                            let columns = columns.as_chunks::<$n>().0;
+                            M::run(RegisterTile::<H, false, $n> { panel, columns, order, y });
+                        }
+                        ($n, true) => {
+                            let columns = columns.as_chunks::<$n>().0;
+                            M::run(RegisterTile::<H, true, $n> { panel, columns, order, y });
+                        }
                     )*
                     (n, _) => unreachable!("{n} tokens are more than a tile has"),
                 }
@@ -85,91 +91,128 @@ impl<M: Multiply, S: Stored<H>, const H: usize> TileKernel for Int8<M, S, H> {
     }
 }
 
-/// Unpacks up to eight blocks of two rows.
+/// Unpacks up to eight blocks of four rows, from block `start` on.
 #[inline(always)]
-fn pack_pair<M: Multiply, S: Stored<H>, const H: usize>(
-    eights: [&[u8]; 2],
-    pair: usize,
-    block: &mut Block,
+fn pack_eight<M: Multiply, S: Stored<H>, const H: usize>(
+    eights: [&[u8]; 4],
+    four: usize,
+    panel: &mut [Block],
+    order: Order,
+    start: usize,
 ) {
-    for b in 0..8 {
+    let n_blocks = (order.n_steps() - start).min(8);
+    for b in 0..n_blocks {
+        let codes = &mut panel[order.place(start + b)].codes[four];
         for half in 0..2 {
-            let codes = M::arrange(eights.map(|eight| S::codes(eight, b, half)));
-            for (r, codes) in codes.into_iter().enumerate() {
-                vst1q_s8(&mut block.codes[b / 4][pair][r][b % 4][half], codes);
+            let rows = eights.map(|eight| S::codes(eight, b, half));
+            for (codes, arranged) in codes[half].iter_mut().zip(M::arrange(rows)) {
+                vst1q_s8(codes, arranged);
             }
         }
     }
-    for (r, eight) in eights.into_iter().enumerate() {
-        let (d, m) = (S::scales(eight), S::minima(eight));
-        for h in 0..H {
-            for q in 0..2 {
-                vst1q_f32(&mut block.d[2 * pair + r][h][q], d[h][q]);
-                vst1q_f32(&mut block.m[2 * pair + r][h][q], m[h][q]);
+    let (d, m) = (eights.map(S::scales), eights.map(S::minima));
+    for h in 0..H {
+        for q in 0..2 {
+            let d = transpose_f32(d.map(|row| row[h][q]));
+            let m = transpose_f32(m.map(|row| row[h][q]));
+            for (b, (d, m)) in (4 * q..n_blocks).zip(d.into_iter().zip(m)) {
+                let block = &mut panel[order.place(start + b)];
+                vst1q_f32(&mut block.d[h][four], d);
+                vst1q_f32(&mut block.m[h][four], m);
             }
         }
     }
 }
 
-/// The sums of a tile of `N` tokens, which stay in registers while a slice is walked.
+/// The sums of a tile of `N` tokens, which stay in registers while a chain is walked.
 struct RegisterTile<'a, 'y, const H: usize, const HAS_MIN: bool, const N: usize> {
     panel: &'a [Block],
-    x: &'a Activations,
-    steps: Range<usize>,
+    columns: &'a [[Column; N]],
+    order: Order,
     y: &'a mut Tile<'y, f32>,
 }
+
+/// The sums of all rows with `N` tokens.
+type Sums<const N: usize> = [[float32x4_t; FOURS]; N];
 
 impl<const H: usize, const HAS_MIN: bool, const N: usize> Work
     for RegisterTile<'_, '_, H, HAS_MIN, N>
 {
     #[inline(always)]
     fn run<M: Multiply>(self) {
-        let RegisterTile { panel, x, steps, y } = self;
-        let first = y.rows().start;
-        let xs: [&[Group]; N] =
-            std::array::from_fn(|n| &x.int8_row(first + n)[steps.start / 2..steps.end.div_ceil(2)]);
-        let mut sums = [[vdupq_n_f32(0.0); ROWS]; N];
-        for (e, block) in panel.iter().enumerate() {
-            let x = xs.map(|x| &x[e / 2]);
-            for q in 0..2 {
-                let (pairs, single) = sums.as_chunks_mut::<2>();
-                for (i, sums) in pairs.iter_mut().enumerate() {
-                    let x = [x[2 * i], x[2 * i + 1]];
-                    add_quad::<M, H, HAS_MIN, 2>(block, q, x, 2 * (e % 2) + q, sums);
-                }
-                if let [sums] = single {
-                    let sums = std::array::from_mut(sums);
-                    add_quad::<M, H, HAS_MIN, 1>(block, q, [x[N - 1]], 2 * (e % 2) + q, sums);
-                }
+        let RegisterTile { panel, columns, order, y } = self;
+        let zero = [[vdupq_n_f32(0.0); FOURS]; N];
+        let mut totals = zero;
+        for chain in order.chains() {
+            let mut sums = zero;
+            for (block, x) in panel[chain.clone()].iter().zip(&columns[chain]) {
+                add_block::<M, H, HAS_MIN, N>(block, x, &mut sums);
             }
+            add(&mut totals, sums);
         }
+        for (block, x) in panel[order.singles()].iter().zip(&columns[order.singles()]) {
+            let mut sums = zero;
+            add_block::<M, H, HAS_MIN, N>(block, x, &mut sums);
+            add(&mut totals, sums);
+        }
+        let first = y.rows().start;
         for n in 0..N {
-            for (y, sums) in y.row_mut(first + n).iter_mut().zip(sums[n]) {
-                *y = if steps.start == 0 { total(sums) } else { *y + total(sums) };
+            let y = y.row_mut(first + n);
+            for (y, total) in y.chunks_mut(4).zip(totals[n]) {
+                let mut values = [0.0; 4];
+                vst1q_f32(&mut values, total);
+                y.copy_from_slice(&values[..y.len()]);
             }
         }
     }
 }
 
-/// Adds the products of quad `q` of all rows with quad `quad` of `N` tokens.
+/// Adds the sums of a chain.
 #[inline(always)]
-fn add_quad<M: Multiply, const H: usize, const HAS_MIN: bool, const N: usize>(
+fn add<const N: usize>(totals: &mut Sums<N>, sums: Sums<N>) {
+    for (total, sum) in totals.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+        *total = vaddq_f32(*total, *sum);
+    }
+}
+
+/// Adds the products of a block of all rows with `N` tokens, which go two by two.
+#[inline(always)]
+fn add_block<M: Multiply, const H: usize, const HAS_MIN: bool, const N: usize>(
     block: &Block,
-    q: usize,
-    x: [&Group; N],
-    quad: usize,
-    sums: &mut [[float32x4_t; ROWS]; N],
+    x: &[Column; N],
+    sums: &mut Sums<N>,
 ) {
-    for pair in 0..ROWS / 2 {
-        let products = M::products::<H, N>(&block.codes[q][pair], x.map(|x| &x.codes[quad]));
-        for r in 0..2 {
-            let row = 2 * pair + r;
-            let scales = |of: &[[[[f32; 4]; 2]; 2]; ROWS]| {
-                std::array::from_fn(|h| vld1q_f32(&of[row][h][q]))
-            };
-            let (d, m) = (scales(&block.d), HAS_MIN.then(|| scales(&block.m)));
+    let (pairs, single) = sums.as_chunks_mut::<2>();
+    for (sums, x) in pairs.iter_mut().zip(x.as_chunks::<2>().0) {
+        add_tokens::<M, H, HAS_MIN, 2>(block, x, sums);
+    }
+    if let [sums] = single {
+        let x = std::slice::from_ref(&x[N - 1]).as_chunks().0;
+        add_tokens::<M, H, HAS_MIN, 1>(block, &x[0], from_mut(sums));
+    }
+}
+
+/// Adds the products of a block of all rows with one token or two.
+#[inline(always)]
+fn add_tokens<M: Multiply, const H: usize, const HAS_MIN: bool, const N: usize>(
+    block: &Block,
+    x: &[Column; N],
+    sums: &mut Sums<N>,
+) {
+    let codes: [[int8x16_t; 2]; N] = from_fn(|n| {
+        let halves = x[n].codes.as_flattened().as_chunks().0;
+        [vld1q_s8(&halves[0]), vld1q_s8(&halves[1])]
+    });
+    for four in 0..FOURS {
+        let [first, last] = &block.codes[four];
+        let products = M::products::<H, N>([first, last], codes);
+        for h in 0..H {
+            let d = vld1q_f32(&block.d[h][four]);
             for n in 0..N {
-                sums[n][row] = add_scaled(products[r][n], d, m, x[n], quad, sums[n][row]);
+                let m =
+                    HAS_MIN.then(|| (vld1q_f32(&block.m[h][four]), vdupq_n_f32(x[n].sum::<H>(h))));
+                let scale = vmulq_f32(d, vdupq_n_f32(x[n].d));
+                sums[n][four] = add_scaled(sums[n][four], products[n][h], scale, m);
             }
         }
     }

@@ -6,11 +6,8 @@ use std::arch::asm;
 use super::ops::*;
 use crate::level::{AtLevel, tag};
 
-/// Codes of four blocks of one row of weights: the first and the last sixteen of each.
-pub(super) type Quad = [[[i8; 16]; 2]; 4];
-/// Codes of four blocks of one token, as a [`Group`](crate::matmul::activations::Group) has them: the first sixteen of
-/// each, then the last sixteen.
-pub(super) type QuadOfX = [[[i8; 16]; 4]; 2];
+/// Sixteen codes of each of four rows, as [`Multiply::arrange`] puts them.
+pub(super) type FourRows = [[i8; 16]; 4];
 
 /// How bytes are multiplied at one level. No weight is outside -128..=127 and no activation outside -127..=127.
 pub(super) trait Multiply: AtLevel {
@@ -23,28 +20,15 @@ pub(super) trait Multiply: AtLevel {
     /// Adds the products of sixteen pairs to the four sums, whichever to which.
     fn dot(sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t;
 
-    /// Puts two rows of a panel as [`products`](Self::products) wants them.
-    #[inline(always)]
-    fn arrange(rows: [int8x16_t; 2]) -> [int8x16_t; 2] {
-        rows
-    }
+    /// Puts sixteen codes of each of four rows as [`products`](Self::products) wants them.
+    fn arrange(rows: [int8x16_t; 4]) -> [int8x16_t; 4];
 
-    /// Four sums, one for each block, of each of two rows with each of `N` tokens (one or two); for `H == 2` those of
-    /// the first and of the last halves.
-    #[inline(always)]
+    /// The sums of a block of four rows, one in each lane, with each of `N` tokens, one or two; for `H == 2` those of
+    /// its first and of its last sixteen codes. Both `w` and `x` come in those halves.
     fn products<const H: usize, const N: usize>(
-        w: &[Quad; 2],
-        x: [&QuadOfX; N],
-    ) -> [[[int32x4_t; H]; N]; 2] {
-        let mut products = [[[vdupq_n_s32(0); H]; N]; 2];
-        for r in 0..2 {
-            let w = w[r].map(|block| block.map(|half| vld1q_s8(&half)));
-            for n in 0..N {
-                products[r][n] = block_sums::<Self, H>(w, x[n]);
-            }
-        }
-        products
-    }
+        w: [&FourRows; 2],
+        x: [[int8x16_t; 2]; N],
+    ) -> [[int32x4_t; H]; N];
 }
 
 /// Something to do at a level. Implementations are `#[inline(always)]`, as is all they call: what is not inlined into
@@ -54,20 +38,10 @@ pub(super) trait Work {
     fn run<M: Multiply>(self);
 }
 
-/// The sums of four blocks of one row with one token.
+/// Four registers of partial sums to one of whole ones.
 #[inline(always)]
-pub(super) fn block_sums<M: Multiply + ?Sized, const H: usize>(
-    w: [[int8x16_t; 2]; 4],
-    x: &QuadOfX,
-) -> [int32x4_t; H] {
-    let mut partial = [[vdupq_n_s32(0); 4]; H];
-    for b in 0..4 {
-        for half in 0..2 {
-            let sums = &mut partial[half * (H - 1)][b];
-            *sums = M::dot(*sums, w[b][half], vld1q_s8(&x[half][b]));
-        }
-    }
-    partial.map(|[a, b, c, d]| vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)))
+pub(super) fn whole([a, b, c, d]: [int32x4_t; 4]) -> int32x4_t {
+    vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d))
 }
 
 macro_rules! run_at {
@@ -93,6 +67,28 @@ impl Multiply for tag::Neon {
         let pairs = vmlal_high_s8(vmull_s8(vget_low_s8(w), vget_low_s8(x)), w, x);
         vpadalq_s16(sums, pairs)
     }
+
+    #[inline(always)]
+    fn arrange(rows: [int8x16_t; 4]) -> [int8x16_t; 4] {
+        rows
+    }
+
+    #[inline(always)]
+    fn products<const H: usize, const N: usize>(
+        w: [&FourRows; 2],
+        x: [[int8x16_t; 2]; N],
+    ) -> [[int32x4_t; H]; N] {
+        x.map(|x| {
+            let mut partial = [[vdupq_n_s32(0); 4]; H];
+            for half in 0..2 {
+                for r in 0..4 {
+                    let sums = &mut partial[half * (H - 1)][r];
+                    *sums = Self::dot(*sums, vld1q_s8(&w[half][r]), x[half]);
+                }
+            }
+            partial.map(whole)
+        })
+    }
 }
 
 impl Multiply for tag::NeonDotprod {
@@ -102,6 +98,30 @@ impl Multiply for tag::NeonDotprod {
     fn dot(sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
         // SAFETY: this is reached through `run` only.
         unsafe { sdot(sums, w, x) }
+    }
+
+    /// Register `j` has codes `4 j .. 4 j + 4` of each row.
+    #[inline(always)]
+    fn arrange(rows: [int8x16_t; 4]) -> [int8x16_t; 4] {
+        transpose(rows.map(vreinterpretq_s32_s8)).map(vreinterpretq_s8_s32)
+    }
+
+    /// Four codes of a token meet four codes of all rows.
+    #[inline(always)]
+    fn products<const H: usize, const N: usize>(
+        w: [&FourRows; 2],
+        x: [[int8x16_t; 2]; N],
+    ) -> [[int32x4_t; H]; N] {
+        let mut products = [[vdupq_n_s32(0); H]; N];
+        for half in 0..2 {
+            let w = w[half].map(|w| vld1q_s8(&w));
+            for n in 0..N {
+                let sums = &mut products[n][half * (H - 1)];
+                // SAFETY: this is reached through `run` only.
+                *sums = unsafe { sdot_four(*sums, w, x[n][half]) };
+            }
+        }
+        products
     }
 }
 
@@ -114,41 +134,42 @@ impl Multiply for tag::NeonI8mm {
         unsafe { sdot(sums, w, x) }
     }
 
+    /// Two registers for two rows, one with the first eight codes of both, one with the last eight.
     #[inline(always)]
-    fn arrange(rows: [int8x16_t; 2]) -> [int8x16_t; 2] {
-        interleaved(rows)
+    fn arrange([a, b, c, d]: [int8x16_t; 4]) -> [int8x16_t; 4] {
+        let ([a, b], [c, d]) = (interleaved(a, b), interleaved(c, d));
+        [a, b, c, d]
     }
 
-    /// One instruction multiplies eight codes of two rows with eight of two tokens, to four sums.
+    /// Eight codes of two tokens meet eight codes of two rows.
     #[inline(always)]
     fn products<const H: usize, const N: usize>(
-        w: &[Quad; 2],
-        x: [&QuadOfX; N],
-    ) -> [[[int32x4_t; H]; N]; 2] {
-        let mut squares = [[vdupq_n_s32(0); 4]; H];
-        for b in 0..4 {
-            for half in 0..2 {
-                // A token without a second is multiplied twice.
-                let x = interleaved([x[0], x[N - 1]].map(|x| vld1q_s8(&x[half][b])));
-                let square = &mut squares[half * (H - 1)][b];
+        w: [&FourRows; 2],
+        x: [[int8x16_t; 2]; N],
+    ) -> [[int32x4_t; H]; N] {
+        let mut squares = [[vdupq_n_s32(0); 2]; H];
+        for half in 0..2 {
+            // A token without a second is multiplied twice.
+            let x = interleaved(x[0][half], x[N - 1][half]);
+            for pair in 0..2 {
+                let square = &mut squares[half * (H - 1)][pair];
                 for part in 0..2 {
                     // SAFETY: this is reached through `run` only.
-                    *square = unsafe { smmla(*square, vld1q_s8(&w[part][b][half]), x[part]) };
+                    *square =
+                        unsafe { smmla(*square, vld1q_s8(&w[half][2 * pair + part]), x[part]) };
                 }
             }
         }
-        // From a square of rows and tokens for each block to a register of blocks for each place in the square.
-        let places = squares.map(transpose);
-        std::array::from_fn(|r| {
-            std::array::from_fn(|n| std::array::from_fn(|h| places[h][2 * r + n]))
-        })
+        // The lanes of a square are two tokens of a row, then of the next.
+        let tokens = squares.map(|[a, b]| [vuzp1q_s32(a, b), vuzp2q_s32(a, b)]);
+        std::array::from_fn(|n| tokens.map(|tokens| tokens[n]))
     }
 }
 
 /// The first eight bytes of both, and the last eight of both.
 #[inline(always)]
-fn interleaved(pair: [int8x16_t; 2]) -> [int8x16_t; 2] {
-    let [a, b] = pair.map(vreinterpretq_s64_s8);
+fn interleaved(a: int8x16_t, b: int8x16_t) -> [int8x16_t; 2] {
+    let (a, b) = (vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b));
     [vtrn1q_s64(a, b), vtrn2q_s64(a, b)].map(vreinterpretq_s8_s64)
 }
 
@@ -186,3 +207,26 @@ instruction!(
     "smmla {sums:v}.4s, {a:v}.16b, {b:v}.16b",
     "Adds to sum `2 i + j` the products of the `i`-th eight bytes of `a` with the `j`-th eight of `b`."
 );
+
+/// Adds to each of four sums, one for each row, the products of sixteen codes; register `j` of `w` has four of each row.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn sdot_four(mut sums: int32x4_t, w: [int8x16_t; 4], x: int8x16_t) -> int32x4_t {
+    // SAFETY: works on registers only, and this function has the instruction.
+    unsafe {
+        asm!(
+            "sdot {sums:v}.4s, {a:v}.16b, {x:v}.4b[0]",
+            "sdot {sums:v}.4s, {b:v}.16b, {x:v}.4b[1]",
+            "sdot {sums:v}.4s, {c:v}.16b, {x:v}.4b[2]",
+            "sdot {sums:v}.4s, {d:v}.16b, {x:v}.4b[3]",
+            sums = inout(vreg) sums,
+            a = in(vreg) w[0],
+            b = in(vreg) w[1],
+            c = in(vreg) w[2],
+            d = in(vreg) w[3],
+            x = in(vreg) x,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
+}

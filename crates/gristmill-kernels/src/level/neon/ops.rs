@@ -33,7 +33,6 @@ safe! {
     vbslq_f32(choice: uint32x4_t, yes: float32x4_t, no: float32x4_t) -> float32x4_t;
     vcvtq_s32_f32(x: float32x4_t) -> int32x4_t;
     vcvtq_f32_s32(x: int32x4_t) -> float32x4_t;
-    vpaddq_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t;
     vreinterpretq_f32_s32(x: int32x4_t) -> float32x4_t;
     vreinterpretq_s32_f32(x: float32x4_t) -> int32x4_t;
 
@@ -44,6 +43,10 @@ safe! {
     vpaddq_s32(a: int32x4_t, b: int32x4_t) -> int32x4_t;
     vtrn1q_s32(a: int32x4_t, b: int32x4_t) -> int32x4_t;
     vtrn2q_s32(a: int32x4_t, b: int32x4_t) -> int32x4_t;
+    vuzp1q_s32(a: int32x4_t, b: int32x4_t) -> int32x4_t;
+    vuzp2q_s32(a: int32x4_t, b: int32x4_t) -> int32x4_t;
+    vreinterpretq_s32_s8(x: int8x16_t) -> int32x4_t;
+    vreinterpretq_s8_s32(x: int32x4_t) -> int8x16_t;
     vtrn1q_s64(a: int64x2_t, b: int64x2_t) -> int64x2_t;
     vtrn2q_s64(a: int64x2_t, b: int64x2_t) -> int64x2_t;
     vreinterpretq_s64_s32(x: int32x4_t) -> int64x2_t;
@@ -142,4 +145,10 @@ pub(crate) fn transpose(rows: [int32x4_t; 4]) -> [int32x4_t; 4] {
         vtrn2q_s64(low[1], high[1]),
     ]
     .map(vreinterpretq_s32_s64)
+}
+
+/// [`transpose`] of floats.
+#[inline(always)]
+pub(crate) fn transpose_f32(rows: [float32x4_t; 4]) -> [float32x4_t; 4] {
+    transpose(rows.map(vreinterpretq_s32_f32)).map(vreinterpretq_f32_s32)
 }

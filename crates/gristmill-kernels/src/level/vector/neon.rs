@@ -94,9 +94,9 @@ impl Vector for Floats {
         let mut columns = rows;
         for i in 0..4 {
             for j in 0..4 {
-                let square = from_fn(|k| vreinterpretq_s32_f32(rows[4 * i + k].0[j]));
-                for (k, column) in transpose(square).into_iter().enumerate() {
-                    columns[4 * j + k].0[i] = vreinterpretq_f32_s32(column);
+                let square = from_fn(|k| rows[4 * i + k].0[j]);
+                for (k, column) in transpose_f32(square).into_iter().enumerate() {
+                    columns[4 * j + k].0[i] = column;
                 }
             }
         }
