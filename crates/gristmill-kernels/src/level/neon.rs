@@ -24,8 +24,7 @@ use super::{Level, tag};
 use crate::Tile;
 use crate::matmul::activations::Activations;
 use crate::matmul::blocks::integer_types;
-use crate::matmul::gemm::{TileKernel, gemm as gemm_of};
-use crate::matmul::kernels::{Form, Kernels, Rows};
+use crate::matmul::kernels::{Form, Kernels, Rows, Way};
 use crate::matmul::{blocks, layout};
 use multiply::Multiply;
 use ops::*;
@@ -58,12 +57,8 @@ fn int8<S: Stored<H>, const H: usize>(level: Level) -> Kernels {
         M::run(gemv::Gemv::<S, H> { rows, x, y, stored: PhantomData });
     }
     fn at<M: Multiply, S: Stored<H>, const H: usize>() -> Kernels {
-        Kernels {
-            form: Form::Int8,
-            gemv: Some(gemv::<M, S, H>),
-            gemm: gemm_of::<gemm::Int8<M, S, H>>,
-            shape: gemm::Int8::<M, S, H>::SHAPE,
-        }
+        let one = Way { kernel: gemv::<M, S, H>, form: Form::Int8, tiles: None };
+        Kernels { one, many: Way::tiles::<gemm::Int8<M, S, H>>(), fast: None }
     }
     match level {
         Level::NeonI8mm => at::<tag::NeonI8mm, S, H>(),

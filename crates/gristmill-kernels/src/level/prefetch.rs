@@ -1,5 +1,8 @@
 //! Asking for memory before it is needed.
-#![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "a prefetch is an instruction"))]
+#![cfg_attr(
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    expect(unsafe_code, reason = "a prefetch is an instruction")
+)]
 
 /// How far ahead of use the weights of a single token are asked for. Compute between the loads shortens the window in
 /// which the CPU looks ahead by itself.
@@ -25,6 +28,18 @@ pub(crate) fn prefetch_address(address: usize, n_bytes: usize) {
             _mm_prefetch::<_MM_HINT_T0>(line)
         };
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    for offset in (0..n_bytes).step_by(64) {
+        let line = address.wrapping_add(offset);
+        // SAFETY: a prefetch touches nothing and never faults.
+        unsafe {
+            std::arch::asm!(
+                "prfm pldl1keep, [{line}]",
+                line = in(reg) line,
+                options(readonly, nostack, preserves_flags),
+            );
+        }
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = (address, n_bytes);
 }

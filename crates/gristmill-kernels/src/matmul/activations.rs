@@ -228,6 +228,10 @@ impl Activations {
     }
 
     /// All tokens in tiles of int16 blocks.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only AVX-512 multiplies these faster")
+    )]
     pub(crate) fn wide_columns(&self) -> &[WideColumn] {
         &self.wide_columns
     }

@@ -8,9 +8,10 @@ use super::ops::*;
 use super::unpack::Stored;
 use super::{CHAINS, add_scaled};
 use crate::Tile;
+use crate::level::prefetch::prefetch;
 use crate::matmul::activations::{Activations, Column};
 use crate::matmul::gemm::{TileKernel, blocks};
-use crate::matmul::kernels::{Rows, TileShape};
+use crate::matmul::kernels::{Form, Rows, TileShape};
 use crate::matmul::order::Order;
 
 /// Rows of a panel.
@@ -48,6 +49,7 @@ impl<M: Multiply, S: Stored<H>, const H: usize> TileKernel for Int8<M, S, H> {
     type Column = Column;
     const ROWS: usize = ROWS;
     const STEP: usize = 32;
+    const FORM: Form = Form::Int8;
     const SHAPE: TileShape = TileShape { tokens: 4, chains: CHAINS };
 
     fn columns(x: &Activations) -> &[Column] {
@@ -64,6 +66,7 @@ impl<M: Multiply, S: Stored<H>, const H: usize> TileKernel for Int8<M, S, H> {
                     let rest = &row[start / 8 * S::EIGHT_BYTES..];
                     &rest[..rest.len().min(S::EIGHT_BYTES)]
                 });
+                eights.iter().for_each(|eight| prefetch(eight, 4 * eight.len()));
                 pack_eight::<M, S, H>(eights, four, panel, order, start);
             }
         }

@@ -1,7 +1,5 @@
 //! From stored blocks to registers of codes and scales: the interface, and every [`Layout`].
 
-use std::array::from_fn;
-
 use half::f16;
 
 use super::ops::*;
@@ -68,11 +66,14 @@ impl<L: Layout> Stored<1> for Plain<L> {
 /// The f16 numbers at `at` of eight blocks; zero for those that are not there.
 #[inline(always)]
 fn numbers<L: Layout>(eight: &[u8], at: usize) -> [float32x4_t; 2] {
-    let number = |b| match eight.get(b * L::BYTES..(b + 1) * L::BYTES) {
-        Some(block) => f16::from_le_bytes([block[at], block[at + 1]]),
-        None => f16::ZERO,
-    };
-    from_fn(|q| widen_f16(&from_fn(|i| number(4 * q + i))))
+    let mut numbers = [f16::ZERO; 8];
+    for (b, number) in numbers.iter_mut().enumerate() {
+        if let Some(block) = eight.get(b * L::BYTES..(b + 1) * L::BYTES) {
+            *number = f16::from_le_bytes([block[at], block[at + 1]]);
+        }
+    }
+    let [low, high] = halves(&numbers);
+    [widen_f16(low), widen_f16(high)]
 }
 
 /// Bit `i` of the two bytes at `at`, as bit 4 of byte `i`.
@@ -87,7 +88,23 @@ fn fifth_bits(block: &[u8], at: usize) -> uint8x16_t {
 /// A number for each of eight blocks or half blocks.
 #[inline(always)]
 fn by_block<const H: usize>(number: impl Fn(usize, usize) -> f32) -> [[float32x4_t; 2]; H] {
-    from_fn(|h| from_fn(|q| vld1q_f32(&from_fn(|i| number(4 * q + i, h)))))
+    let mut registers = [[vdupq_n_f32(0.0); 2]; H];
+    for (h, registers) in registers.iter_mut().enumerate() {
+        let mut numbers = [0.0; 8];
+        for (b, value) in numbers.iter_mut().enumerate() {
+            *value = number(b, h);
+        }
+        let [low, high] = halves(&numbers);
+        *registers = [vld1q_f32(low), vld1q_f32(high)];
+    }
+    registers
+}
+
+/// Eight as two times four.
+#[inline(always)]
+fn halves<T>(eight: &[T; 8]) -> [&[T; 4]; 2] {
+    let ([low, high], _) = eight.as_chunks() else { unreachable!("eight are two times four") };
+    [low, high]
 }
 
 /// Sixteen bytes from `at`.
