@@ -3,7 +3,7 @@
 //! ```text
 //!            Matrix (weights, as stored)      Activations (x: f32 rows, int8 blocks on demand)
 //!                        └────────── matmul ──────────┘
-//!   Team ── splits the result into tasks ──▶ level/{portable, avx2, avx512}: gemv for one token, gemm for more
+//!   Team ── splits the result into tasks ──▶ level/{portable, avx2, avx512, neon}: gemv for one token, gemm for more
 //! ```
 //!
 //! ```

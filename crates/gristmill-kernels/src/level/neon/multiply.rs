@@ -78,16 +78,18 @@ impl Multiply for tag::Neon {
         w: [&FourRows; 2],
         x: [[int8x16_t; 2]; N],
     ) -> [[int32x4_t; H]; N] {
-        x.map(|x| {
+        let mut products = [[vdupq_n_s32(0); H]; N];
+        for n in 0..N {
             let mut partial = [[vdupq_n_s32(0); 4]; H];
             for half in 0..2 {
                 for r in 0..4 {
                     let sums = &mut partial[half * (H - 1)][r];
-                    *sums = Self::dot(*sums, vld1q_s8(&w[half][r]), x[half]);
+                    *sums = Self::dot(*sums, vld1q_s8(&w[half][r]), x[n][half]);
                 }
             }
-            partial.map(whole)
-        })
+            products[n] = partial.map(whole);
+        }
+        products
     }
 }
 
