@@ -232,3 +232,74 @@ fn sdot_four(mut sums: int32x4_t, w: [int8x16_t; 4], x: int8x16_t) -> int32x4_t 
     }
     sums
 }
+
+#[cfg(test)]
+mod tests {
+    use std::array::from_fn;
+
+    use super::*;
+    use crate::Level;
+
+    /// Compares all sums with plain ones, for bytes that `byte` makes of a count.
+    struct Check<F>(F);
+
+    impl<F: Fn(usize) -> i8> Work for Check<F> {
+        #[inline(always)]
+        fn run<M: Multiply>(self) {
+            let w: [[[i8; 16]; 4]; 2] =
+                from_fn(|half| from_fn(|r| from_fn(|i| self.0(half * 64 + r * 16 + i))));
+            // No activation is -128.
+            let x: [[[i8; 16]; 2]; 2] = from_fn(|n| {
+                from_fn(|half| from_fn(|i| self.0(997 + n * 32 + half * 16 + i).max(-127)))
+            });
+            let plain = |r: usize, n: usize, half: usize| -> f32 {
+                let products = w[half][r].iter().zip(x[n][half]);
+                products.map(|(&w, x)| i32::from(w) * i32::from(x)).sum::<i32>() as f32
+            };
+            let arranged = w.map(|rows| {
+                M::arrange(rows.map(|row| vld1q_s8(&row))).map(|row| {
+                    let mut bytes = [0; 16];
+                    vst1q_s8(&mut bytes, row);
+                    bytes
+                })
+            });
+            let w = [&arranged[0], &arranged[1]];
+            let x = x.map(|halves| halves.map(|half| vld1q_s8(&half)));
+            let (by_half, whole) = (M::products::<2, 2>(w, x), M::products::<1, 2>(w, x));
+            let alone = x.map(|x| M::products::<1, 1>(w, [x])[0]);
+            for (n, r) in [0, 1].into_iter().flat_map(|n| (0..4).map(move |r| (n, r))) {
+                let [first, last] = [plain(r, n, 0), plain(r, n, 1)];
+                assert_eq!([0, 1].map(|h| lanes(by_half[n][h])[r]), [first, last]);
+                assert_eq!(lanes(whole[n][0])[r], first + last);
+                assert_eq!(lanes(alone[n][0])[r], first + last);
+            }
+        }
+    }
+
+    fn lanes(sums: int32x4_t) -> [f32; 4] {
+        let mut lanes = [0.0; 4];
+        vst1q_f32(&mut lanes, vcvtq_f32_s32(sums));
+        lanes
+    }
+
+    #[test]
+    fn every_level_sums_exactly() {
+        let bytes: [fn(usize) -> i8; 5] = [
+            |_| i8::MIN,
+            |_| i8::MAX,
+            |i| if i < 997 { i8::MIN } else { i8::MAX },
+            |i| (i * 167 + i * i * 59) as i8,
+            |i| (i / 16) as i8,
+        ];
+        for byte in bytes {
+            for level in Level::available() {
+                match level {
+                    Level::Neon => tag::Neon::run(Check(byte)),
+                    Level::NeonDotprod => tag::NeonDotprod::run(Check(byte)),
+                    Level::NeonI8mm => tag::NeonI8mm::run(Check(byte)),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
