@@ -84,7 +84,7 @@ pub(crate) fn matmul_at(
         let way = kernels_at(level, weight.dtype()).way(n_tokens, x.is_deterministic());
         x.make(team, level, way);
         parts.push((weight, *bias, way.kernel));
-        let cut = if n_tokens > 1 {
+        let cut = if way.tiles.is_some() && n_tokens > SOME {
             Cut::every(PANEL)
         } else {
             stretches(weight, team.n_threads(), i + 1 == n_products)
@@ -110,10 +110,13 @@ pub(crate) fn matmul_at(
     });
 }
 
+/// Up to so many tokens it is the weights that take the most time, not the arithmetic.
+const SOME: usize = 64;
+
 /// The most rows that a kernel takes together.
 const PANEL: usize = 32;
 
-/// How the rows of a weight are divided for a single token: a long stretch for each thread, since memory is read fastest
+/// How the rows of a weight are divided for a few tokens: a long stretch for each thread, since memory is read fastest
 /// from front to back; of the last weight of a job less than all, so that threads which were held up can be helped.
 fn stretches(weight: &Matrix, n_threads: usize, is_last: bool) -> Cut {
     /// Of sixteen parts of a weight, those that are cut into long stretches.

@@ -53,7 +53,7 @@ where
         unsafe { gemv::gemv::<S, H>(rows, x.groups(), y.row_mut(token)) }
     }
     let one = Way { kernel: gemv::<S, H>, form: Form::Int8, tiles: None };
-    Kernels { one, many: Way::tiles::<gemm::Int8<S, H>>(), fast: None }
+    Kernels { few: one, n_few: 1, many: Way::tiles::<gemm::Int8<S, H>>(), fast: None }
 }
 
 /// Quantizes a row of activations; `groups` covers it.

@@ -62,13 +62,23 @@ where
 {
     fn gemv<S: Stored<H>, const H: usize>(rows: &Rows<'_>, x: &Activations, y: &mut Tile<'_, f32>) {
         assert!(Level::Avx512.is_available());
-        let token = y.rows().start;
-        // SAFETY: the CPU has been asked.
-        unsafe { gemv::gemv::<S, H>(rows, x.groups(), y.row_mut(token)) }
+        macro_rules! of_tokens {
+            ($($n:literal)*) => {
+                match y.rows().len() {
+                    // SAFETY: the CPU has been asked.
+                    $($n => unsafe { gemv::gemv::<S, H, $n>(rows, x.groups(), y) },)*
+                    n => unreachable!("{n} tokens are not a few"),
+                }
+            };
+        }
+        of_tokens!(1 2 3 4 5 6 7 8);
     }
-    let one = Way { kernel: gemv::<S, H>, form: Form::Int8, tiles: None };
-    Kernels { one, many: Way::tiles::<gemm::Int8<S, H>>(), fast: None }
+    let few = Way { kernel: gemv::<S, H>, form: Form::Int8, tiles: None };
+    Kernels { few, n_few: FEW, many: Way::tiles::<gemm::Int8<S, H>>(), fast: None }
 }
+
+/// Tokens for which unpacking the weights into panels does not pay.
+const FEW: usize = 8;
 
 /// Quantizes a row of activations; `groups` covers it.
 pub(crate) fn quantize(x: &[f32], groups: &mut [Group]) {

@@ -58,7 +58,7 @@ fn int8<S: Stored<H>, const H: usize>(level: Level) -> Kernels {
     }
     fn at<M: Multiply, S: Stored<H>, const H: usize>() -> Kernels {
         let one = Way { kernel: gemv::<M, S, H>, form: Form::Int8, tiles: None };
-        Kernels { one, many: Way::tiles::<gemm::Int8<M, S, H>>(), fast: None }
+        Kernels { few: one, n_few: 1, many: Way::tiles::<gemm::Int8<M, S, H>>(), fast: None }
     }
     match level {
         Level::NeonI8mm => at::<tag::NeonI8mm, S, H>(),

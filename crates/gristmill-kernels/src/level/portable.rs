@@ -30,7 +30,7 @@ pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
 
 fn int8<K: TileKernel>() -> Kernels {
     let way = Way::tiles::<K>();
-    Kernels { one: way, many: way, fast: None }
+    Kernels { few: way, n_few: 1, many: way, fast: None }
 }
 
 /// Quantizes a row of activations; `groups` covers it.

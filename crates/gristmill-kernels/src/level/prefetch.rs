@@ -43,3 +43,24 @@ pub(crate) fn prefetch_address(address: usize, n_bytes: usize) {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = (address, n_bytes);
 }
+
+/// Memory that is asked for bit by bit while something else is computed.
+pub(crate) struct Ahead<'a> {
+    left: &'a [u8],
+    step: usize,
+}
+
+impl<'a> Ahead<'a> {
+    /// All of `bytes`, in at most `n_steps` steps.
+    pub(crate) fn new(bytes: &'a [u8], n_steps: usize) -> Ahead<'a> {
+        Ahead { left: bytes, step: bytes.len().div_ceil(n_steps.max(1)).next_multiple_of(64) }
+    }
+
+    /// Asks for a step.
+    #[inline(always)]
+    pub(crate) fn ask(&mut self) {
+        let (now, later) = self.left.split_at(self.step.min(self.left.len()));
+        prefetch(now, 0);
+        self.left = later;
+    }
+}

@@ -141,7 +141,7 @@ pub(crate) fn nearest(value: f32) -> i32 {
 pub struct Activations {
     n_in: usize,
     f32: Vec<f32>,
-    /// The int8 form of a single row.
+    /// The int8 form of rows.
     groups: Vec<Group>,
     /// The int8 form in tiles.
     columns: Vec<Column>,
@@ -211,7 +211,7 @@ impl Activations {
         &self.f32
     }
 
-    /// The only row in its int8 form.
+    /// All rows in their int8 form.
     pub(crate) fn groups(&self) -> &[Group] {
         debug_assert!(self.made.contains(&(Form::Int8, None)));
         &self.groups
@@ -260,8 +260,11 @@ impl Activations {
                 });
             }
             (Form::Int8, None) => {
-                self.groups.resize(self.n_in.div_ceil(BLOCK * GROUP), Group::ZERO);
-                quantizer(level)(&self.f32[..self.n_in], &mut self.groups);
+                let n_groups = self.n_in.div_ceil(BLOCK * GROUP);
+                self.groups.resize(self.f32.len() / self.n_in * n_groups, Group::ZERO);
+                let rows = self.groups.chunks_exact_mut(n_groups);
+                let quantize = quantizer(level);
+                rows.zip(self.f32.chunks_exact(self.n_in)).for_each(|(row, x)| quantize(x, row));
             }
             (Form::Int8, Some(shape)) => {
                 let (quantize, n_blocks) = (quantizer(level), self.n_in.div_ceil(BLOCK));

@@ -64,7 +64,8 @@ where
         );
     };
     Kernels {
-        one: Way { kernel: gemv, form: Form::F32, tiles: None },
+        few: Way { kernel: gemv, form: Form::F32, tiles: None },
+        n_few: 1,
         many: Way::tiles::<Float<W, T, P, N>>(),
         fast: None,
     }

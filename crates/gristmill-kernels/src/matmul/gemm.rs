@@ -62,26 +62,36 @@ pub(crate) trait TileKernel {
     /// weights do not have is not looked at.
     fn pack(rows: &Rows<'_>, order: Order, panel: &mut [Self::Block]);
 
-    /// Sets the elements of `y`, the panel's rows by a few tokens, whose `columns` stand step after step.
-    fn tile(panel: &[Self::Block], columns: &[Self::Column], order: Order, y: &mut Tile<'_, f32>);
+    /// Sets the elements of `y`, the panel's rows by a few tokens, whose `columns` stand step after step. Meanwhile asks
+    /// for the memory of `next`, which will be packed later.
+    fn tile(
+        panel: &[Self::Block],
+        columns: &[Self::Column],
+        order: Order,
+        next: &[u8],
+        y: &mut Tile<'_, f32>,
+    );
 }
 
 /// The product of some rows of weights with all tokens.
 pub(crate) fn gemm<K: TileKernel>(rows: &Rows<'_>, x: &Activations, y: &mut Tile<'_, f32>) {
     let order = Order::new(rows.n_in.div_ceil(K::STEP), K::SHAPE.chains);
     let (n_places, first) = (order.n_places(), y.columns().start);
-    let columns = K::columns(x);
+    let (columns, tile_tokens) = (K::columns(x), K::SHAPE.balanced(y.rows().len()).tokens);
     K::Block::panel().with_borrow_mut(|panel| {
         panel.resize(n_places.max(panel.len()), K::Block::ZERO);
         let panel = &mut panel[..n_places];
         for row in (0..rows.n_rows()).step_by(K::ROWS) {
             let n_rows = K::ROWS.min(rows.n_rows() - row);
             K::pack(&rows.part(row..row + n_rows), order, panel);
-            for t in y.rows().step_by(K::SHAPE.tokens) {
-                let tokens = t..y.rows().end.min(t + K::SHAPE.tokens);
+            let tiles = y.rows().step_by(tile_tokens);
+            let next = rows.part(row + n_rows..rows.n_rows().min(row + n_rows + K::ROWS)).bytes;
+            let mut next = next.chunks(next.len().div_ceil(tiles.len()).max(1));
+            for t in tiles {
+                let tokens = t..y.rows().end.min(t + tile_tokens);
                 let columns = &columns[tokens.start * n_places..tokens.end * n_places];
                 let mut y = y.part(tokens, first + row..first + row + n_rows);
-                K::tile(panel, columns, order, &mut y);
+                K::tile(panel, columns, order, next.next().unwrap_or_default(), &mut y);
             }
         }
     });

@@ -66,12 +66,20 @@ pub(crate) struct TileShape {
     pub chains: usize,
 }
 
+impl TileShape {
+    /// As many tiles as `n_tokens` need, but of even size.
+    pub(crate) fn balanced(self, n_tokens: usize) -> TileShape {
+        let n_tiles = n_tokens.div_ceil(self.tokens);
+        TileShape { tokens: n_tokens.div_ceil(n_tiles), ..self }
+    }
+}
+
 /// A kernel and the activations it takes.
 #[derive(Clone, Copy)]
 pub(crate) struct Way {
     pub kernel: Kernel,
     pub form: Form,
-    /// Nothing for a kernel that takes a single row.
+    /// Nothing for a kernel that takes rows.
     pub tiles: Option<TileShape>,
 }
 
@@ -85,23 +93,26 @@ impl Way {
 /// How weights of one type are multiplied at one level.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernels {
-    /// A single token: weights are read once, and memory sets the pace.
-    pub one: Way,
-    /// Several tokens, with the same bits for each as if it came alone: weights are unpacked once for all of them, and
+    /// A few tokens: weights are read once, and memory sets the pace.
+    pub few: Way,
+    /// How many are a few.
+    pub n_few: usize,
+    /// More tokens, with the same bits for each as if it came alone: weights are unpacked once for all of them, and
     /// arithmetic sets the pace.
     pub many: Way,
-    /// Several tokens, faster, if that has other bits.
+    /// More tokens, faster, if that has other bits.
     pub fast: Option<Way>,
 }
 
 impl Kernels {
     /// The way for so many tokens.
     pub(crate) fn way(&self, n_tokens: usize, same_bits: bool) -> Way {
-        match self.fast {
-            _ if n_tokens == 1 => self.one,
+        let way = match self.fast {
+            _ if n_tokens <= self.n_few => self.few,
             Some(fast) if !same_bits => fast,
             _ => self.many,
-        }
+        };
+        Way { tiles: way.tiles.map(|shape| shape.balanced(n_tokens)), ..way }
     }
 }
 

@@ -57,7 +57,7 @@ where
         unsafe { pack::<S, H>(rows, order, panel) }
     }
 
-    fn tile(panel: &[Block<H>], columns: &[Column], order: Order, y: &mut Tile<'_, f32>) {
+    fn tile(panel: &[Block<H>], columns: &[Column], order: Order, _: &[u8], y: &mut Tile<'_, f32>) {
         assert!(Level::Avx2.is_available());
         macro_rules! tile_of {
             ($($n:literal)*) => {

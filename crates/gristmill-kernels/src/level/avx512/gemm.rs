@@ -14,7 +14,7 @@ use super::transpose::transpose;
 use super::unpack::{Stored, nibbles};
 use crate::Tile;
 use crate::level::Level;
-use crate::level::prefetch::prefetch;
+use crate::level::prefetch::{Ahead, prefetch};
 use crate::matmul::activations::{Activations, Column, GROUP};
 use crate::matmul::gemm::{self, TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
@@ -60,15 +60,21 @@ where
         unsafe { pack::<S, H>(rows, order, panel) }
     }
 
-    fn tile(panel: &[Block<H>], columns: &[Column], order: Order, y: &mut Tile<'_, f32>) {
+    fn tile(
+        panel: &[Block<H>],
+        columns: &[Column],
+        order: Order,
+        next: &[u8],
+        y: &mut Tile<'_, f32>,
+    ) {
         assert!(Level::Avx512.is_available());
         macro_rules! tile_of {
             ($($n:literal)*) => {
                 match (y.rows().len(), S::HAS_MIN) {
                     // SAFETY: the CPU has been asked.
-                    $(($n, false) => unsafe { tile::<H, $n, false>(panel, columns, order, y) },
+                    $(($n, false) => unsafe { tile::<H, $n, false>(panel, columns, order, next, y) },
                     // SAFETY: as above.
-                    ($n, true) => unsafe { tile::<H, $n, true>(panel, columns, order, y) },)*
+                    ($n, true) => unsafe { tile::<H, $n, true>(panel, columns, order, next, y) },)*
                     (n, _) => unreachable!("{n} tokens are more than a tile has"),
                 }
             };
@@ -230,13 +236,16 @@ fn tile<const H: usize, const N: usize, const MIN: bool>(
     panel: &[Block<H>],
     columns: &[Column],
     order: Order,
+    next: &[u8],
     y: &mut Tile<'_, f32>,
 ) {
     let columns = columns.as_chunks::<N>().0;
+    let mut ahead = Ahead::new(next, order.n_steps());
     let mut totals = [[_mm512_setzero_ps(); 2]; N];
     for chain in order.chains() {
         let mut sums = [[_mm512_setzero_ps(); 2]; N];
         for (block, x) in panel[chain.clone()].iter().zip(&columns[chain]) {
+            ahead.ask();
             for h in 0..H {
                 add_block::<H, N, MIN>(block, x, h, &mut sums);
             }
@@ -245,6 +254,7 @@ fn tile<const H: usize, const N: usize, const MIN: bool>(
     }
     for (block, x) in panel[order.singles()].iter().zip(&columns[order.singles()]) {
         let mut sums = [[_mm512_setzero_ps(); 2]; N];
+        ahead.ask();
         for h in 0..H {
             add_block::<H, N, MIN>(block, x, h, &mut sums);
         }

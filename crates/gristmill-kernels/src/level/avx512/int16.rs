@@ -14,7 +14,7 @@ use super::quantize::scales_and_inverses;
 use crate::Tile;
 use crate::level::Level;
 use crate::level::avx512::transpose::transpose;
-use crate::level::prefetch::prefetch;
+use crate::level::prefetch::{Ahead, prefetch};
 use crate::matmul::activations::{Activations, BLOCK, WIDEST, WideColumn};
 use crate::matmul::gemm::{TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
@@ -88,13 +88,19 @@ impl<S: Stored> TileKernel for Int16<S> {
         unsafe { pack::<S>(rows, order, panel) }
     }
 
-    fn tile(panel: &[Block], columns: &[WideColumn], order: Order, y: &mut Tile<'_, f32>) {
+    fn tile(
+        panel: &[Block],
+        columns: &[WideColumn],
+        order: Order,
+        next: &[u8],
+        y: &mut Tile<'_, f32>,
+    ) {
         assert!(Level::Avx512.is_available());
         macro_rules! tile_of {
             ($($n:literal)*) => {
                 match y.rows().len() {
                     // SAFETY: the CPU has been asked.
-                    $($n => unsafe { tile::<$n>(panel, columns, order, y) },)*
+                    $($n => unsafe { tile::<$n>(panel, columns, order, next, y) },)*
                     n => unreachable!("{n} tokens are more than a tile has"),
                 }
             };
@@ -170,11 +176,14 @@ fn tile<const N: usize>(
     panel: &[Block],
     columns: &[WideColumn],
     order: Order,
+    next: &[u8],
     y: &mut Tile<'_, f32>,
 ) {
     let columns = columns.as_chunks::<N>().0;
+    let mut ahead = Ahead::new(next, order.n_steps());
     let mut sums = [[_mm512_setzero_ps(); 2]; N];
     for (block, x) in panel[..order.n_steps()].iter().zip(columns) {
+        ahead.ask();
         let mut products = [[_mm512_setzero_si512(); 2]; N];
         for (j, pairs) in block.pairs.iter().enumerate() {
             for n in 0..N {

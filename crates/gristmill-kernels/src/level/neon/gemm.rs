@@ -72,7 +72,7 @@ impl<M: Multiply, S: Stored<H>, const H: usize> TileKernel for Int8<M, S, H> {
         }
     }
 
-    fn tile(panel: &[Block], columns: &[Column], order: Order, y: &mut Tile<'_, f32>) {
+    fn tile(panel: &[Block], columns: &[Column], order: Order, _: &[u8], y: &mut Tile<'_, f32>) {
         macro_rules! tile_of {
             ($($n:literal)*) => {
                 match (y.rows().len(), S::HAS_MIN) {

@@ -62,7 +62,7 @@ impl<B: Blocks<H>, const H: usize> TileKernel for Int8<B, H> {
         }
     }
 
-    fn tile(panel: &[Block], columns: &[Column], order: Order, y: &mut Tile<'_, f32>) {
+    fn tile(panel: &[Block], columns: &[Column], order: Order, _: &[u8], y: &mut Tile<'_, f32>) {
         let mut sums = [0.0; ROWS];
         // There is only one chain.
         for (block, x) in panel.iter().zip(columns).take(order.n_steps()) {

@@ -46,7 +46,7 @@ where
         dispatch_at(T::LEVEL, Pack::<W, P> { rows, order, panel, widen: PhantomData });
     }
 
-    fn tile(panel: &[Columns<P>], columns: &[f32], order: Order, y: &mut Tile<'_, f32>) {
+    fn tile(panel: &[Columns<P>], columns: &[f32], order: Order, _: &[u8], y: &mut Tile<'_, f32>) {
         macro_rules! tile_of {
             ($($n:literal)*) => {
                 match y.rows().len() {
