@@ -1,7 +1,7 @@
 //! IQ4_XS: 256 elements in 136 bytes, 4.25 bits per weight.
 //!
 //! ```text
-//! │ d: f16 │ scales_h: u16 │ scales_l: 4 bytes │ qs: 128 bytes │      x ≈ d · (scale - 32) · CODEBOOK[code]
+//! │ d: f16 │ scales_h: u16 │ scales_l: 4 bytes │ qs: 128 bytes │      x ≈ d · (scale - 32) · BOOK[code]
 //! ```
 //!
 //! IQ4_NL with a 6-bit scale for each 32 elements: scale `b` has its low nibble in nibble `b` of `scales_l` and its
@@ -9,10 +9,12 @@
 
 use gristmill_tensor::DType;
 
-use crate::BlockFormat;
-use crate::block::{decode_blocks, read_f16};
-use crate::iq4_nl::CODEBOOK;
-use crate::pack::unpack_nibbles;
+use crate::block::{decode_blocks, read_f16, write_f16};
+use crate::codebook::{BOOK, codes, try_scales};
+use crate::lanes::{Lanes, nearest, one_by_one, side_by_side};
+use crate::level::{self, Encode};
+use crate::pack::{pack_nibbles, unpack_nibbles};
+use crate::{BlockFormat, Quantize};
 
 /// 4-bit codes of an uneven codebook with a 6-bit scale per 32.
 #[allow(non_camel_case_types)] // spelled as in the type table
@@ -31,8 +33,59 @@ impl BlockFormat for IQ4_XS {
                 let low = (scales_low >> (4 * group)) as u8 & 15;
                 let high = (scales_high >> (2 * group)) as u8 & 3;
                 let scale = d * (f32::from(low | (high << 4)) - 32.0);
-                *values = unpack_nibbles(nibbles).map(|code| scale * CODEBOOK[usize::from(code)]);
+                *values = unpack_nibbles(nibbles).map(|code| scale * BOOK[usize::from(code)]);
             }
         });
+    }
+}
+
+impl Encode for IQ4_XS {
+    /// Two blocks at a time: their sixteen groups are searched side by side.
+    #[inline(always)]
+    fn encode(values: &[f32], blocks: &mut [u8]) {
+        let (blocks, _) = blocks.as_chunks_mut::<136>();
+        for (values, blocks) in values.chunks(512).zip(blocks.chunks_mut(2)) {
+            let x = side_by_side(values);
+            let fitted = try_scales(&x);
+            let mut scale = Lanes::ZERO;
+            for (block, (fitted, scale)) in blocks
+                .iter_mut()
+                .zip(fitted.0.as_chunks::<8>().0.iter().zip(scale.0.as_chunks_mut::<8>().0))
+            {
+                *scale = put_scales(fitted, block);
+            }
+            let mut bytes = [0; 512];
+            one_by_one(&codes(&x, scale), &mut bytes);
+            for (codes, block) in bytes.as_chunks::<256>().0.iter().zip(blocks) {
+                let groups = codes.as_chunks::<32>().0.iter();
+                for (codes, nibbles) in groups.zip(block[8..].as_chunks_mut::<16>().0) {
+                    pack_nibbles(codes, nibbles);
+                }
+            }
+        }
+    }
+}
+
+/// Stores the scales of eight groups; gives what codes are made with, the unit not yet rounded.
+#[inline(always)]
+fn put_scales(fitted: &[f32; 8], block: &mut [u8; 136]) -> [f32; 8] {
+    let largest = fitted.iter().fold(0.0, |m: f32, &x| if x.abs() > m.abs() { x } else { m });
+    let d = -largest / 32.0;
+    let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+    let scales = fitted.map(|scale| nearest(inverse * scale).clamp(-32, 31));
+    let (mut low, mut high) = (0u32, 0u16);
+    for (group, scale) in scales.iter().enumerate() {
+        low |= ((scale + 32) as u32 & 15) << (4 * group);
+        high |= (((scale + 32) >> 4) as u16 & 3) << (2 * group);
+    }
+    write_f16(block, 0, d);
+    block[2..4].copy_from_slice(&high.to_le_bytes());
+    block[4..8].copy_from_slice(&low.to_le_bytes());
+    scales.map(|scale| d * scale as f32)
+}
+
+impl Quantize for IQ4_XS {
+    fn quantize(values: &[f32], blocks: &mut [u8]) {
+        level::encode::<IQ4_XS>(values, blocks);
     }
 }

@@ -29,15 +29,18 @@
 //! small formats share), then the formats from [`Q8_0`] over [`Q4_0`] and [`Q5_1`] to the 256-element ones; `legacy` (what they were until
 //! May 2023); `check`
 //! and `stats` judge values before and after.
-#![forbid(unsafe_code)]
 
+mod affine;
 mod block;
 mod check;
+mod codebook;
 mod codec;
 mod float;
 mod iq4_nl;
 mod iq4_xs;
+mod lanes;
 mod legacy;
+mod level;
 mod mxfp4;
 mod pack;
 mod q2_k;
@@ -53,6 +56,8 @@ mod q8_0;
 mod q8_1;
 mod q8_k;
 mod scale;
+mod signed;
+mod six_bit;
 mod stats;
 
 pub use block::{BlockFormat, Quantize};

@@ -9,9 +9,11 @@
 
 use gristmill_tensor::DType;
 
-use crate::BlockFormat;
-use crate::block::decode_blocks;
-use crate::pack::unpack_nibbles;
+use crate::block::{decode_blocks, encode_blocks};
+use crate::lanes::Lanes;
+use crate::level::{self, Encode};
+use crate::pack::{pack_nibbles, unpack_nibbles};
+use crate::{BlockFormat, Quantize};
 
 /// Twice the value of each code; ggml has no negative zero here.
 const TWICE_E2M1: [f32; 16] =
@@ -29,6 +31,51 @@ impl BlockFormat for MXFP4 {
             let codes = unpack_nibbles(&block[1..]);
             *values = codes.map(|code| TWICE_E2M1[usize::from(code)] * scale);
         });
+    }
+}
+
+impl Encode for MXFP4 {
+    #[inline(always)]
+    fn encode(values: &[f32], blocks: &mut [u8]) {
+        encode_blocks(values, blocks, |values: &[f32; 32], block: &mut [u8; 17]| {
+            let largest = values.iter().fold(0.0, |m: f32, x| if m < x.abs() { x.abs() } else { m });
+            block[0] = exponent(largest);
+            let scale = half_of_power(block[0]);
+            let mut codes = [0; 32];
+            for (codes, values) in codes.as_chunks_mut().0.iter_mut().zip(values.as_chunks().0) {
+                *codes = nearest_codes(Lanes(*values), scale);
+            }
+            pack_nibbles(&codes, &mut block[1..]);
+        });
+    }
+}
+
+/// The exponent that makes the codes reach `largest`, as ggml finds it: from a logarithm in single precision, which
+/// rounds numbers just below a power of two up to it.
+fn exponent(largest: f32) -> u8 {
+    match largest > 0.0 {
+        true => ((f64::from(largest).log2() as f32).floor() + 125.0) as i32 as u8,
+        false => 0,
+    }
+}
+
+/// The codes of the nearest numbers, the smaller code on ties.
+#[inline(always)]
+fn nearest_codes(x: Lanes, scale: f32) -> [u8; 16] {
+    let mut codes = Lanes::ZERO;
+    let mut least = (Lanes::splat(TWICE_E2M1[0] * scale) - x).abs();
+    for code in 1..16u8 {
+        let error = (Lanes::splat(TWICE_E2M1[usize::from(code)] * scale) - x).abs();
+        let better = least.greater(error);
+        codes = Lanes::splat(code.into()).where_met(better, codes);
+        least = error.where_met(better, least);
+    }
+    codes.to_bytes()
+}
+
+impl Quantize for MXFP4 {
+    fn quantize(values: &[f32], blocks: &mut [u8]) {
+        level::encode::<MXFP4>(values, blocks);
     }
 }
 

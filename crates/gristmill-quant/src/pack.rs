@@ -65,6 +65,36 @@ pub(crate) fn unpack_two_bits(bytes: &[u8]) -> [u8; 256] {
     codes
 }
 
+/// The low two bits of 256 codes, in 64 bytes; see [`unpack_two_bits`].
+#[inline(always)]
+pub(crate) fn pack_two_bits(codes: &[u8; 256], bytes: &mut [u8]) {
+    for (codes, bytes) in codes.as_chunks::<128>().0.iter().zip(bytes.as_chunks_mut::<32>().0) {
+        *bytes = std::array::from_fn(|i| {
+            let code = |k: usize| (codes[32 * k + i] & 3) << (2 * k);
+            code(0) | code(1) | code(2) | code(3)
+        });
+    }
+}
+
+/// The bit number `bit` of 256 codes, in 32 bytes: bit `e / 32` of byte `e % 32`.
+#[inline(always)]
+pub(crate) fn pack_high_bits(codes: &[u8; 256], bit: u32, bytes: &mut [u8]) {
+    bytes.fill(0);
+    for (group, codes) in codes.as_chunks::<32>().0.iter().enumerate() {
+        for i in 0..32 {
+            bytes[i] |= ((codes[i] >> bit) & 1) << group;
+        }
+    }
+}
+
+/// The low nibbles of 256 codes, in 128 bytes: each 64 elements have 32 bytes, the first 32 the low nibbles.
+#[inline(always)]
+pub(crate) fn pack_nibbles_in_pairs(codes: &[u8; 256], bytes: &mut [u8]) {
+    for (codes, bytes) in codes.as_chunks::<64>().0.iter().zip(bytes.as_chunks_mut::<32>().0) {
+        *bytes = std::array::from_fn(|i| (codes[i] & 15) | (codes[i + 32] << 4));
+    }
+}
+
 /// The eight 6-bit scales and minimums of Q4_K and Q5_K, from 12 bytes.
 ///
 /// The first four of each are the low six bits of bytes 0–3 and 4–7; the others have their low nibbles in bytes 8–11
@@ -79,6 +109,16 @@ pub(crate) fn unpack_scales_and_mins(bytes: &[u8]) -> ([u8; 8], [u8; 8]) {
         mins[j + 4] = (bytes[j + 8] >> 4) | ((bytes[j + 4] >> 6) << 4);
     }
     (scales, mins)
+}
+
+/// Eight 6-bit scales and minimums in 12 bytes; see [`unpack_scales_and_mins`].
+#[inline(always)]
+pub(crate) fn pack_scales_and_mins(scales: &[u8; 8], mins: &[u8; 8], bytes: &mut [u8]) {
+    for j in 0..4 {
+        bytes[j] = scales[j] | (scales[j + 4] >> 4) << 6;
+        bytes[j + 4] = mins[j] | (mins[j + 4] >> 4) << 6;
+        bytes[j + 8] = (scales[j + 4] & 15) | (mins[j + 4] << 4);
+    }
 }
 
 #[cfg(test)]

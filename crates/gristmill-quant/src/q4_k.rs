@@ -10,9 +10,11 @@
 
 use gristmill_tensor::DType;
 
-use crate::BlockFormat;
+use crate::affine::Affine;
 use crate::block::{decode_blocks, read_f16};
-use crate::pack::unpack_scales_and_mins;
+use crate::level::{self, Encode};
+use crate::pack::{pack_nibbles_in_pairs, unpack_scales_and_mins};
+use crate::{BlockFormat, Quantize, six_bit};
 
 /// 4-bit codes with a 6-bit scale and minimum per 32.
 #[allow(non_camel_case_types)] // spelled as in the type table
@@ -33,5 +35,20 @@ impl BlockFormat for Q4_K {
                 *values = qs[group / 2].map(|byte| scale * f32::from((byte >> shift) & 15) - min);
             }
         });
+    }
+}
+
+const SEARCH: Affine = Affine { highest: 15, first: -1.0, last: 20, squared: true };
+
+impl Encode for Q4_K {
+    #[inline(always)]
+    fn encode(values: &[f32], blocks: &mut [u8]) {
+        six_bit::encode::<144>(&SEARCH, values, blocks, pack_nibbles_in_pairs);
+    }
+}
+
+impl Quantize for Q4_K {
+    fn quantize(values: &[f32], blocks: &mut [u8]) {
+        level::encode::<Q4_K>(values, blocks);
     }
 }

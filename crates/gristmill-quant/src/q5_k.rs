@@ -9,9 +9,11 @@
 
 use gristmill_tensor::DType;
 
-use crate::BlockFormat;
+use crate::affine::Affine;
 use crate::block::{decode_blocks, read_f16};
-use crate::pack::unpack_scales_and_mins;
+use crate::level::{self, Encode};
+use crate::pack::{pack_high_bits, pack_nibbles_in_pairs, unpack_scales_and_mins};
+use crate::{BlockFormat, Quantize, six_bit};
 
 /// 5-bit codes with a 6-bit scale and minimum per 32.
 #[allow(non_camel_case_types)] // spelled as in the type table
@@ -35,5 +37,24 @@ impl BlockFormat for Q5_K {
                 }
             }
         });
+    }
+}
+
+const SEARCH: Affine = Affine { highest: 31, first: -0.5, last: 15, squared: true };
+
+impl Encode for Q5_K {
+    #[inline(always)]
+    fn encode(values: &[f32], blocks: &mut [u8]) {
+        six_bit::encode::<176>(&SEARCH, values, blocks, |codes, bytes| {
+            let (qh, qs) = bytes.split_at_mut(32);
+            pack_high_bits(codes, 4, qh);
+            pack_nibbles_in_pairs(codes, qs);
+        });
+    }
+}
+
+impl Quantize for Q5_K {
+    fn quantize(values: &[f32], blocks: &mut [u8]) {
+        level::encode::<Q5_K>(values, blocks);
     }
 }
