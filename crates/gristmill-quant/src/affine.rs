@@ -4,7 +4,7 @@
 //! For each trial, codes are rounded by it and the best scale and minimum *for these codes* follow from a weighted
 //! least-squares fit in closed form; the trial with the least error wins. The minimum never lets zero out of range.
 
-use crate::lanes::{Groups, Lanes};
+use crate::lanes::{Groups, Lanes, map};
 
 /// How a format searches.
 pub(crate) struct Affine {
@@ -121,7 +121,7 @@ impl Affine {
         fit: &AffineFit,
     ) -> Groups<N> {
         let stored = scale.abs().greater(Lanes::ZERO);
-        x.map(|x| {
+        map(x, |x| {
             let code = ((x + min) / scale).nearest_within(0, self.highest.into());
             code.where_met(stored, self.codes(x, fit.inverse, fit.lowest))
         })

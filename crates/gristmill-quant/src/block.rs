@@ -41,6 +41,7 @@ pub(crate) fn decode_blocks<const BYTES: usize, const LEN: usize>(
 }
 
 /// Calls `encode` for each group of `LEN` values and its block of `BYTES` bytes.
+#[inline(always)]
 pub(crate) fn encode_blocks<const BYTES: usize, const LEN: usize>(
     values: &[f32],
     blocks: &mut [u8],

@@ -32,20 +32,19 @@ impl BlockFormat for IQ4_NL {
 }
 
 impl Encode for IQ4_NL {
+    const BATCH: usize = 32 * LANES;
+
+    /// Sixteen blocks are searched side by side.
     #[inline(always)]
     fn encode(values: &[f32], blocks: &mut [u8]) {
-        let (blocks, _) = blocks.as_chunks_mut::<18>();
-        for (values, blocks) in values.chunks(32 * LANES).zip(blocks.chunks_mut(LANES)) {
-            let x = side_by_side(values);
-            let scale = try_scales(&x);
-            let mut bytes = [0; 32 * LANES];
-            one_by_one(&codes(&x, scale), &mut bytes);
-            for ((block, scale), codes) in
-                blocks.iter_mut().zip(scale.0).zip(bytes.as_chunks::<32>().0)
-            {
-                write_f16(block, 0, scale);
-                pack_nibbles(codes, &mut block[2..]);
-            }
+        let x = side_by_side(values);
+        let scale = try_scales(&x);
+        let mut bytes = [0; 32 * LANES];
+        one_by_one(&codes(&x, scale), &mut bytes);
+        let blocks = blocks.as_chunks_mut::<18>().0.iter_mut();
+        for ((block, scale), codes) in blocks.zip(scale.0).zip(bytes.as_chunks::<32>().0) {
+            write_f16(block, 0, scale);
+            pack_nibbles(codes, &mut block[2..]);
         }
     }
 }

@@ -40,48 +40,44 @@ impl BlockFormat for IQ4_XS {
 }
 
 impl Encode for IQ4_XS {
-    /// Two blocks at a time: their sixteen groups are searched side by side.
+    const BATCH: usize = 512;
+
+    /// The sixteen groups of two blocks are searched side by side.
     #[inline(always)]
     fn encode(values: &[f32], blocks: &mut [u8]) {
         let (blocks, _) = blocks.as_chunks_mut::<136>();
-        for (values, blocks) in values.chunks(512).zip(blocks.chunks_mut(2)) {
-            let x = side_by_side(values);
-            let fitted = try_scales(&x);
-            let mut scale = Lanes::ZERO;
-            for (block, (fitted, scale)) in blocks
-                .iter_mut()
-                .zip(fitted.0.as_chunks::<8>().0.iter().zip(scale.0.as_chunks_mut::<8>().0))
-            {
-                *scale = put_scales(fitted, block);
-            }
-            let mut bytes = [0; 512];
-            one_by_one(&codes(&x, scale), &mut bytes);
-            for (codes, block) in bytes.as_chunks::<256>().0.iter().zip(blocks) {
-                let groups = codes.as_chunks::<32>().0.iter();
-                for (codes, nibbles) in groups.zip(block[8..].as_chunks_mut::<16>().0) {
-                    pack_nibbles(codes, nibbles);
-                }
-            }
+        let x = side_by_side(values);
+        let fitted = try_scales(&x);
+        let mut scale = Lanes::ZERO;
+        for (number, block) in blocks.iter_mut().enumerate() {
+            let lanes = 8 * number..8 * (number + 1);
+            put_scales(&fitted.0[lanes.clone()], &mut scale.0[lanes], block);
+        }
+        let mut bytes = [0; 512];
+        one_by_one(&codes(&x, scale), &mut bytes);
+        for (codes, block) in bytes.as_chunks::<256>().0.iter().zip(blocks) {
+            let nibbles = block[8..].as_chunks_mut::<16>().0.iter_mut();
+            nibbles.zip(codes.as_chunks().0).for_each(|(bytes, codes)| pack_nibbles(codes, bytes));
         }
     }
 }
 
-/// Stores the scales of eight groups; gives what codes are made with, the unit not yet rounded.
+/// Stores the scales of eight groups and gives those to make codes with, whose unit is not rounded yet.
 #[inline(always)]
-fn put_scales(fitted: &[f32; 8], block: &mut [u8; 136]) -> [f32; 8] {
+fn put_scales(fitted: &[f32], scales: &mut [f32], block: &mut [u8; 136]) {
     let largest = fitted.iter().fold(0.0, |m: f32, &x| if x.abs() > m.abs() { x } else { m });
     let d = -largest / 32.0;
     let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-    let scales = fitted.map(|scale| nearest(inverse * scale).clamp(-32, 31));
     let (mut low, mut high) = (0u32, 0u16);
-    for (group, scale) in scales.iter().enumerate() {
-        low |= ((scale + 32) as u32 & 15) << (4 * group);
-        high |= (((scale + 32) >> 4) as u16 & 3) << (2 * group);
+    for (group, (fitted, scale)) in fitted.iter().zip(scales).enumerate() {
+        let code = nearest(inverse * fitted).clamp(-32, 31);
+        low |= ((code + 32) as u32 & 15) << (4 * group);
+        high |= (((code + 32) >> 4) as u16 & 3) << (2 * group);
+        *scale = d * code as f32;
     }
     write_f16(block, 0, d);
     block[2..4].copy_from_slice(&high.to_le_bytes());
     block[4..8].copy_from_slice(&low.to_le_bytes());
-    scales.map(|scale| d * scale as f32)
 }
 
 impl Quantize for IQ4_XS {

@@ -18,6 +18,16 @@ pub(crate) struct Lanes(pub(crate) [f32; LANES]);
 /// The elements of sixteen groups of `N`: element `i` of group `g` is `elements[i].0[g]`.
 pub(crate) type Groups<const N: usize> = [Lanes; N];
 
+/// `f` of each element. (The array's own `map` is not inlined for long arrays.)
+#[inline(always)]
+pub(crate) fn map<const N: usize>(x: &Groups<N>, f: impl Fn(Lanes) -> Lanes) -> Groups<N> {
+    let mut results = [Lanes::ZERO; N];
+    for i in 0..N {
+        results[i] = f(x[i]);
+    }
+    results
+}
+
 impl Lanes {
     pub(crate) const ZERO: Lanes = Lanes([0.0; LANES]);
 
@@ -152,10 +162,10 @@ pub(crate) fn side_by_side<const N: usize>(values: &[f32]) -> Groups<N> {
 /// The codes of sixteen groups, one group after another.
 #[inline(always)]
 pub(crate) fn one_by_one<const N: usize>(codes: &Groups<N>, bytes: &mut [u8]) {
-    let codes = codes.map(Lanes::to_bytes);
-    for (lane, group) in bytes.as_chunks_mut::<N>().0.iter_mut().enumerate() {
-        for i in 0..N {
-            group[i] = codes[i][lane];
+    for i in 0..N {
+        let codes = codes[i].to_bytes();
+        for (lane, group) in bytes.as_chunks_mut::<N>().0.iter_mut().enumerate() {
+            group[i] = codes[lane];
         }
     }
 }

@@ -9,7 +9,7 @@
 
 use gristmill_tensor::DType;
 
-use crate::block::{decode_blocks, encode_blocks};
+use crate::block::decode_blocks;
 use crate::lanes::Lanes;
 use crate::level::{self, Encode};
 use crate::pack::{pack_nibbles, unpack_nibbles};
@@ -35,18 +35,18 @@ impl BlockFormat for MXFP4 {
 }
 
 impl Encode for MXFP4 {
+    const BATCH: usize = 32;
+
     #[inline(always)]
-    fn encode(values: &[f32], blocks: &mut [u8]) {
-        encode_blocks(values, blocks, |values: &[f32; 32], block: &mut [u8; 17]| {
-            let largest = values.iter().fold(0.0, |m: f32, x| if m < x.abs() { x.abs() } else { m });
-            block[0] = exponent(largest);
-            let scale = half_of_power(block[0]);
-            let mut codes = [0; 32];
-            for (codes, values) in codes.as_chunks_mut().0.iter_mut().zip(values.as_chunks().0) {
-                *codes = nearest_codes(Lanes(*values), scale);
-            }
-            pack_nibbles(&codes, &mut block[1..]);
-        });
+    fn encode(values: &[f32], block: &mut [u8]) {
+        let largest = values.iter().fold(0.0, |m: f32, x| if m < x.abs() { x.abs() } else { m });
+        block[0] = exponent(largest);
+        let scale = half_of_power(block[0]);
+        let mut codes = [0; 32];
+        for (codes, values) in codes.as_chunks_mut().0.iter_mut().zip(values.as_chunks().0) {
+            *codes = nearest_codes(Lanes(*values), scale);
+        }
+        pack_nibbles(&codes, &mut block[1..]);
     }
 }
 

@@ -11,8 +11,8 @@
 use gristmill_tensor::DType;
 
 use crate::affine::Affine;
-use crate::block::{decode_blocks, encode_blocks, read_f16, write_f16};
-use crate::lanes::{Groups, Lanes, nearest, one_by_one, side_by_side};
+use crate::block::{decode_blocks, read_f16, write_f16};
+use crate::lanes::{Groups, Lanes, map, nearest, one_by_one, side_by_side};
 use crate::level::{self, Encode};
 use crate::pack::{pack_two_bits, unpack_two_bits};
 use crate::{BlockFormat, Quantize};
@@ -42,25 +42,25 @@ impl BlockFormat for Q2_K {
 const SEARCH: Affine = Affine { highest: 3, first: -0.5, last: 15, squared: false };
 
 impl Encode for Q2_K {
-    #[inline(always)]
-    fn encode(values: &[f32], blocks: &mut [u8]) {
-        encode_blocks(values, blocks, |values: &[f32; 256], block: &mut [u8; 84]| {
-            let x: Groups<16> = side_by_side(values);
-            let fit = SEARCH.fit(&x, &x.map(Lanes::abs));
-            let (d, scales) = four_bits(&fit.scale, &mut block[80..82]);
-            let (dmin, mins) = four_bits(&fit.min, &mut block[82..84]);
-            for group in 0..16 {
-                block[group] = scales[group] as u8 | (mins[group] << 4) as u8;
-            }
+    const BATCH: usize = 256;
 
-            let stored = |d: f32, shift: u8| {
-                Lanes(std::array::from_fn(|group| d * f32::from((block[group] >> shift) & 15)))
-            };
-            let codes = SEARCH.recode(&x, stored(d, 0), stored(dmin, 4), &fit);
-            let mut bytes = [0; 256];
-            one_by_one(&codes, &mut bytes);
-            pack_two_bits(&bytes, &mut block[16..80]);
-        });
+    #[inline(always)]
+    fn encode(values: &[f32], block: &mut [u8]) {
+        let x: Groups<16> = side_by_side(values);
+        let fit = SEARCH.fit(&x, &map(&x, Lanes::abs));
+        let (d, scales) = four_bits(&fit.scale, &mut block[80..82]);
+        let (dmin, mins) = four_bits(&fit.min, &mut block[82..84]);
+        for group in 0..16 {
+            block[group] = scales[group] as u8 | (mins[group] << 4) as u8;
+        }
+
+        let stored = |d: f32, shift: u8| {
+            Lanes(std::array::from_fn(|group| d * f32::from((block[group] >> shift) & 15)))
+        };
+        let codes = SEARCH.recode(&x, stored(d, 0), stored(dmin, 4), &fit);
+        let mut bytes = [0; 256];
+        one_by_one(&codes, &mut bytes);
+        pack_two_bits(&bytes, &mut block[16..80]);
     }
 }
 

@@ -10,7 +10,7 @@
 
 use gristmill_tensor::DType;
 
-use crate::block::{decode_blocks, encode_blocks, read_f16, write_f16};
+use crate::block::{decode_blocks, read_f16, write_f16};
 use crate::lanes::{Groups, Lanes, nearest, one_by_one, side_by_side};
 use crate::level::{self, Encode};
 use crate::pack::{pack_high_bits, pack_two_bits, unpack_two_bits};
@@ -43,29 +43,29 @@ impl BlockFormat for Q3_K {
 }
 
 impl Encode for Q3_K {
-    #[inline(always)]
-    fn encode(values: &[f32], blocks: &mut [u8]) {
-        encode_blocks(values, blocks, |values: &[f32; 256], block: &mut [u8; 110]| {
-            let x: Groups<16> = side_by_side(values);
-            let fit = improve_codes(&x, 4);
-            let largest = fit.scale.largest();
-            let inverse = if largest == 0.0 { 0.0 } else { -32.0 / largest };
-            let unit = if largest == 0.0 { 0.0 } else { 1.0 / inverse };
-            write_f16(block, 108, unit);
-            let scales = fit.scale.0.map(|scale| (nearest(inverse * scale) as i8).clamp(-32, 31));
-            if largest != 0.0 {
-                pack_scales(scales.map(|scale| (scale + 32) as u8), &mut block[96..108]);
-            } else {
-                block[96..108].fill(0);
-            }
+    const BATCH: usize = 256;
 
-            let d = read_f16(block, 108);
-            let scale = Lanes(scales.map(|scale| d * f32::from(scale)));
-            let mut codes = [0; 256];
-            one_by_one(&fit.recode(&x, 4, scale), &mut codes);
-            pack_high_bits(&codes, 2, &mut block[..32]);
-            pack_two_bits(&codes, &mut block[32..96]);
-        });
+    #[inline(always)]
+    fn encode(values: &[f32], block: &mut [u8]) {
+        let x: Groups<16> = side_by_side(values);
+        let fit = improve_codes(&x, 4);
+        let largest = fit.scale.largest();
+        let inverse = if largest == 0.0 { 0.0 } else { -32.0 / largest };
+        let unit = if largest == 0.0 { 0.0 } else { 1.0 / inverse };
+        write_f16(block, 108, unit);
+        let scales = fit.scale.0.map(|scale| (nearest(inverse * scale) as i8).clamp(-32, 31));
+        if largest != 0.0 {
+            pack_scales(scales.map(|scale| (scale + 32) as u8), &mut block[96..108]);
+        } else {
+            block[96..108].fill(0);
+        }
+
+        let d = read_f16(block, 108);
+        let scale = Lanes(scales.map(|scale| d * f32::from(scale)));
+        let mut codes = [0; 256];
+        one_by_one(&fit.recode(&x, 4, scale), &mut codes);
+        pack_high_bits(&codes, 2, &mut block[..32]);
+        pack_two_bits(&codes, &mut block[32..96]);
     }
 }
 

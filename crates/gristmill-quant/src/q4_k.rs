@@ -41,6 +41,8 @@ impl BlockFormat for Q4_K {
 const SEARCH: Affine = Affine { highest: 15, first: -1.0, last: 20, squared: true };
 
 impl Encode for Q4_K {
+    const BATCH: usize = 512;
+
     #[inline(always)]
     fn encode(values: &[f32], blocks: &mut [u8]) {
         six_bit::encode::<144>(&SEARCH, values, blocks, pack_nibbles_in_pairs);

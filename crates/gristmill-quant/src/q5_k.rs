@@ -43,6 +43,8 @@ impl BlockFormat for Q5_K {
 const SEARCH: Affine = Affine { highest: 31, first: -0.5, last: 15, squared: true };
 
 impl Encode for Q5_K {
+    const BATCH: usize = 512;
+
     #[inline(always)]
     fn encode(values: &[f32], blocks: &mut [u8]) {
         six_bit::encode::<176>(&SEARCH, values, blocks, |codes, bytes| {

@@ -11,7 +11,7 @@
 
 use gristmill_tensor::DType;
 
-use crate::block::{decode_blocks, encode_blocks, read_f16, write_f16};
+use crate::block::{decode_blocks, read_f16, write_f16};
 use crate::lanes::{Groups, Lanes, nearest, one_by_one, side_by_side};
 use crate::level::{self, Encode};
 use crate::signed::{TINY, try_scales};
@@ -43,32 +43,32 @@ impl BlockFormat for Q6_K {
 }
 
 impl Encode for Q6_K {
-    #[inline(always)]
-    fn encode(values: &[f32], blocks: &mut [u8]) {
-        encode_blocks(values, blocks, |values: &[f32; 256], block: &mut [u8; 210]| {
-            let x: Groups<16> = side_by_side(values);
-            let fit = try_scales(&x, 32);
-            let largest = fit.scale.largest();
-            if largest.abs() < TINY {
-                block.fill(0);
-                return;
-            }
-            let inverse = -128.0 / largest;
-            write_f16(block, 208, 1.0 / inverse);
-            let d = read_f16(block, 208);
-            let scales = fit.scale.0.map(|scale| nearest(inverse * scale).min(127) as i8);
-            block[192..208].copy_from_slice(&scales.map(|scale| scale as u8));
+    const BATCH: usize = 256;
 
-            let scale = Lanes(scales.map(|scale| d * f32::from(scale)));
-            let mut codes = [0; 256];
-            one_by_one(&fit.recode(&x, 32, scale), &mut codes);
-            pack(&codes, block);
-        });
+    #[inline(always)]
+    fn encode(values: &[f32], block: &mut [u8]) {
+        let x: Groups<16> = side_by_side(values);
+        let fit = try_scales(&x, 32);
+        let largest = fit.scale.largest();
+        if largest.abs() < TINY {
+            block.fill(0);
+            return;
+        }
+        let inverse = -128.0 / largest;
+        write_f16(block, 208, 1.0 / inverse);
+        let d = read_f16(block, 208);
+        let scales = fit.scale.0.map(|scale| nearest(inverse * scale).min(127) as i8);
+        block[192..208].copy_from_slice(&scales.map(|scale| scale as u8));
+
+        let scale = Lanes(scales.map(|scale| d * f32::from(scale)));
+        let mut codes = [0; 256];
+        one_by_one(&fit.recode(&x, 32, scale), &mut codes);
+        pack(&codes, block);
     }
 }
 
 #[inline(always)]
-fn pack(codes: &[u8; 256], block: &mut [u8; 210]) {
+fn pack(codes: &[u8; 256], block: &mut [u8]) {
     let (ql, qh) = block[..192].split_at_mut(128);
     for (half, codes) in codes.as_chunks::<128>().0.iter().enumerate() {
         let codes = codes.as_chunks::<32>().0;

@@ -4,7 +4,7 @@
 //! For given codes the best scale is `Σ w·x·code / Σ w·code²`, and of two sets of codes that one is better for which
 //! `(Σ w·x·code)² / Σ w·code²` is larger. One search tries scales, the other changes one code after another.
 
-use crate::lanes::{Groups, Lanes};
+use crate::lanes::{Groups, Lanes, map};
 
 /// A group whose largest magnitude is below is zero.
 pub(crate) const TINY: f32 = 1e-15;
@@ -28,6 +28,16 @@ struct Sums {
 
 impl Sums {
     const ZERO: Sums = Sums { product: Lanes::ZERO, square: Lanes::ZERO };
+
+    /// The sums of the codes that a scale gives.
+    #[inline(always)]
+    fn of<const N: usize>(x: &Groups<N>, inverse: Lanes, n: u8) -> Sums {
+        let mut sums = Sums::ZERO;
+        for &x in x {
+            sums = sums.plus(x, code(inverse * x, n));
+        }
+        sums
+    }
 
     /// The sums with one more element.
     #[inline(always)]
@@ -58,27 +68,20 @@ impl Sums {
 #[inline(always)]
 pub(crate) fn try_scales<const N: usize>(x: &Groups<N>, n: u8) -> SignedFit<N> {
     let largest = largest(x);
-    let judged = |inverse: Lanes| {
-        let mut sums = Sums::ZERO;
-        for x in x {
-            sums = sums.plus(*x, code(inverse * *x, n));
-        }
-        sums
-    };
     let mut inverse = Lanes::splat(-f32::from(n)) / largest;
-    let sums = judged(inverse);
+    let sums = Sums::of(x, inverse, n);
     let mut scale = sums.scale();
     let mut best = scale * sums.product;
     for trial in (-9i8..=9).filter(|&trial| trial != 0) {
         let tried = Lanes::splat(-(f32::from(n) + 0.1 * f32::from(trial))) / largest;
-        let sums = judged(tried);
+        let sums = Sums::of(x, tried, n);
         let better = sums.square.greater(Lanes::ZERO);
         let better = better.and((sums.product * sums.product).greater(best * sums.square));
         scale = (sums.product / sums.square).where_met(better, scale);
         best = (scale * sums.product).where_met(better, best);
         inverse = tried.where_met(better, inverse);
     }
-    SignedFit { scale, codes: x.map(|x| code(inverse * x, n)) }.unless_zero(largest, n)
+    SignedFit { scale, codes: map(x, |x| code(inverse * x, n)) }.unless_zero(largest, n)
 }
 
 /// Begins with the scale that gives the largest element the code `-n`, then goes over the elements up to five times and
@@ -87,11 +90,8 @@ pub(crate) fn try_scales<const N: usize>(x: &Groups<N>, n: u8) -> SignedFit<N> {
 pub(crate) fn improve_codes<const N: usize>(x: &Groups<N>, n: u8) -> SignedFit<N> {
     let largest = largest(x);
     let inverse = Lanes::splat(-f32::from(n)) / largest;
-    let mut codes = x.map(|x| code(inverse * x, n));
-    let mut sums = Sums::ZERO;
-    for i in 0..N {
-        sums = sums.plus(x[i], codes[i]);
-    }
+    let mut codes = map(x, |x| code(inverse * x, n));
+    let mut sums = Sums::of(x, inverse, n);
     for _ in 0..5 {
         let mut changes = Lanes::ZERO;
         for i in 0..N {
@@ -123,7 +123,7 @@ impl<const N: usize> SignedFit<N> {
         let zero = Lanes::splat(TINY).greater(largest.abs());
         SignedFit {
             scale: Lanes::ZERO.where_met(zero, self.scale),
-            codes: self.codes.map(|code| Lanes::ZERO.where_met(zero, code + Lanes::splat(n.into()))),
+            codes: map(&self.codes, |code| Lanes::ZERO.where_met(zero, code + Lanes::splat(n.into()))),
         }
     }
 
@@ -131,9 +131,12 @@ impl<const N: usize> SignedFit<N> {
     #[inline(always)]
     pub(crate) fn recode(&self, x: &Groups<N>, n: u8, scale: Lanes) -> Groups<N> {
         let stored = scale.abs().greater(Lanes::ZERO);
-        std::array::from_fn(|i| {
-            (code(x[i] / scale, n) + Lanes::splat(n.into())).where_met(stored, self.codes[i])
-        })
+        let mut codes = self.codes;
+        for i in 0..N {
+            let recoded = code(x[i] / scale, n) + Lanes::splat(n.into());
+            codes[i] = recoded.where_met(stored, codes[i]);
+        }
+        codes
     }
 }
 

@@ -2,10 +2,10 @@
 
 use crate::affine::Affine;
 use crate::block::{read_f16, write_f16};
-use crate::lanes::{Groups, Lanes, nearest, one_by_one, side_by_side};
+use crate::lanes::{Groups, Lanes, map, nearest, one_by_one, side_by_side};
 use crate::pack::pack_scales_and_mins;
 
-/// Encodes the blocks, two at a time: their sixteen groups are searched side by side. `pack` puts the 256 codes of a
+/// Encodes two blocks, whose sixteen groups are searched side by side, or only one. `pack` puts the 256 codes of a
 /// block into the bytes that follow the scales.
 #[inline(always)]
 pub(crate) fn encode<const BYTES: usize>(
@@ -14,28 +14,26 @@ pub(crate) fn encode<const BYTES: usize>(
     blocks: &mut [u8],
     pack: impl Fn(&[u8; 256], &mut [u8]),
 ) {
+    let x: Groups<32> = side_by_side(values);
+    let fit = search.fit(&x, &weights(&x));
+
+    let (mut scale, mut min) = (Lanes::ZERO, Lanes::ZERO);
     let (blocks, _) = blocks.as_chunks_mut::<BYTES>();
-    for (values, blocks) in values.chunks(512).zip(blocks.chunks_mut(2)) {
-        let x: Groups<32> = side_by_side(values);
-        let fit = search.fit(&x, &weights(&x));
-
-        let (mut scale, mut min) = (Lanes::ZERO, Lanes::ZERO);
-        for (number, block) in blocks.iter_mut().enumerate() {
-            let lanes = 8 * number..8 * (number + 1);
-            let (d, scales) = six_bits(&fit.scale.0[lanes.clone()], &mut block[..2]);
-            let (dmin, mins) = six_bits(&fit.min.0[lanes.clone()], &mut block[2..4]);
-            pack_scales_and_mins(&scales, &mins, &mut block[4..16]);
-            for (group, lane) in lanes.enumerate() {
-                scale.0[lane] = d * f32::from(scales[group]);
-                min.0[lane] = dmin * f32::from(mins[group]);
-            }
+    for (number, block) in blocks.iter_mut().enumerate() {
+        let lanes = 8 * number..8 * (number + 1);
+        let (d, scales) = six_bits(&fit.scale.0[lanes.clone()], &mut block[..2]);
+        let (dmin, mins) = six_bits(&fit.min.0[lanes.clone()], &mut block[2..4]);
+        pack_scales_and_mins(&scales, &mins, &mut block[4..16]);
+        for (group, lane) in lanes.enumerate() {
+            scale.0[lane] = d * f32::from(scales[group]);
+            min.0[lane] = dmin * f32::from(mins[group]);
         }
+    }
 
-        let mut codes = [0; 512];
-        one_by_one(&search.recode(&x, scale, min, &fit), &mut codes);
-        for (codes, block) in codes.as_chunks::<256>().0.iter().zip(blocks) {
-            pack(codes, &mut block[16..]);
-        }
+    let mut codes = [0; 512];
+    one_by_one(&search.recode(&x, scale, min, &fit), &mut codes);
+    for (codes, block) in codes.as_chunks::<256>().0.iter().zip(blocks) {
+        pack(codes, &mut block[16..]);
     }
 }
 
@@ -47,7 +45,7 @@ fn weights(x: &Groups<32>) -> Groups<32> {
         squares = squares + *x * *x;
     }
     let mean = (squares / Lanes::splat(32.0)).map(f32::sqrt);
-    x.map(|x| mean + x.abs())
+    map(x, |x| mean + x.abs())
 }
 
 /// Stores the unit of eight numbers as an `f16`; gives it as stored, and the numbers in units of what it was before.
