@@ -12,8 +12,8 @@
 //! ggml files and folders for Transformers. The bytes written depend on the checkpoint, the [`OutType`], the [`Mixture`]
 //! and the version of the block layouts alone.
 //!
-//! In GGUF, types are chosen as llama.cpp chooses them, and the bytes are the same, with one exception: the output
-//! matrix of 4- and 5-bit files is Q8_0 where llama.cpp takes Q6_K. Vectors are F32; `policy` has the table.
+//! In GGUF, types are chosen as llama.cpp chooses them, and the bytes are the same. Vectors are F32; `policy` and `mix`
+//! have the tables.
 //!
 //! A GGUF file to Q4_0:
 //!
@@ -33,13 +33,14 @@
 //! # Ok::<(), gristmill_convert::Error>(())
 //! ```
 //!
-//! Reading order: `canonical` and its reverse, `respelled`, then `translate` and `gather`, which serve them; `outtype`, `options`, `policy`, `name`,
-//! `plan`; `slab` and `pipeline`; `report` and `error`.
+//! Reading order: `canonical` and its reverse, `respelled`, then `translate` and `gather`, which serve them; `outtype`, `options`, `policy`, `mix`,
+//! `name`, `plan`; `slab` and `pipeline`; `report` and `error`.
 #![forbid(unsafe_code)]
 
 mod canonical;
 mod error;
 mod gather;
+mod mix;
 mod name;
 mod options;
 mod outtype;

@@ -8,7 +8,7 @@ use std::fmt;
 use gristmill_tensor::DType;
 
 macro_rules! outtypes {
-    ($($name:ident = $file_type:literal;)*) => {
+    ($($name:ident = $file_type:literal, $dtype:ident;)*) => {
         /// How a file's weights are stored, spelled as llama.cpp's tools spell it.
         #[allow(non_camel_case_types, missing_docs)] // the field spells these names with underscores, and they say all
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -29,7 +29,7 @@ macro_rules! outtypes {
 
             /// The type of the weights that are given no other; `None` for [`COPY`](OutType::COPY).
             pub const fn dtype(self) -> Option<DType> {
-                match self { $(OutType::$name => Some(DType::$name),)* OutType::COPY => None }
+                match self { $(OutType::$name => Some(DType::$dtype),)* OutType::COPY => None }
             }
 
             /// The name in upper case, as file names carry it.
@@ -41,26 +41,45 @@ macro_rules! outtypes {
 }
 
 outtypes! {
-    F32 = 0;
-    F16 = 1;
-    BF16 = 32;
-    Q8_0 = 7;
-    Q5_1 = 9;
-    Q5_0 = 8;
-    Q4_1 = 3;
-    Q4_0 = 2;
+    // name = number, the type of most matrices
+    F32 = 0, F32;
+    F16 = 1, F16;
+    BF16 = 32, BF16;
+    Q8_0 = 7, Q8_0;
+    Q6_K = 18, Q6_K;
+    Q5_1 = 9, Q5_1;
+    Q5_0 = 8, Q5_0;
+    Q5_K_M = 17, Q5_K;
+    Q5_K_S = 16, Q5_K;
+    Q4_1 = 3, Q4_1;
+    Q4_0 = 2, Q4_0;
+    Q4_K_M = 15, Q4_K;
+    Q4_K_S = 14, Q4_K;
+    IQ4_NL = 25, IQ4_NL;
+    IQ4_XS = 30, IQ4_XS;
+    Q3_K_L = 13, Q3_K;
+    Q3_K_M = 12, Q3_K;
+    Q3_K_S = 11, Q3_K;
+    Q2_K = 10, Q2_K;
 }
 
+/// Words that mean another one.
+const ALIASES: [(&str, OutType); 3] =
+    [("Q5_K", OutType::Q5_K_M), ("Q4_K", OutType::Q4_K_M), ("Q3_K", OutType::Q3_K_M)];
+
 impl OutType {
-    /// The one with this name, in any letter case (`q4_0`, `Q4_0`, `copy`).
+    /// The one with this name, in any letter case (`q4_0`, `Q4_K_M`, `copy`); `q3_k`, `q4_k` and `q5_k` are the usual
+    /// mixes of these types, those whose names end in `_M`.
     pub fn from_name(name: &str) -> Option<OutType> {
-        let all = OutType::ALL.iter().chain([&OutType::COPY]);
-        all.copied().find(|outtype| outtype.name().eq_ignore_ascii_case(name))
+        let all = OutType::ALL.iter().chain([&OutType::COPY]).map(|o| (o.name(), *o));
+        all.chain(ALIASES).find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, o)| o)
     }
 
-    /// The one that names this type.
-    pub fn from_dtype(dtype: DType) -> Option<OutType> {
-        OutType::ALL.iter().copied().find(|outtype| outtype.dtype() == Some(dtype))
+    /// What a file calls itself most of whose weights are of this type: `told`, if that can be, else the first that
+    /// can.
+    pub(crate) fn of(dtype: DType, told: Option<u32>) -> Option<OutType> {
+        let possible = || OutType::ALL.iter().copied().filter(|o| o.dtype() == Some(dtype));
+        possible().find(|o| o.file_type() == told).or_else(|| possible().next())
     }
 }
 
@@ -88,7 +107,16 @@ mod tests {
             let same = OutType::ALL.iter().filter(|other| other.file_type() == outtype.file_type());
             assert_eq!(same.count(), 1, "{outtype}");
         }
-        assert_eq!(OutType::from_name("q3_k"), None);
+        assert_eq!(OutType::from_name("q3_k"), Some(OutType::Q3_K_M));
+        assert_eq!(OutType::from_name("q7_k"), None);
         assert_eq!(OutType::from_name("copy"), Some(OutType::COPY));
+    }
+
+    #[test]
+    fn a_file_may_go_on_calling_itself_what_it_can_be() {
+        assert_eq!(OutType::of(DType::Q4_K, Some(14)), Some(OutType::Q4_K_S));
+        assert_eq!(OutType::of(DType::Q4_K, Some(7)), Some(OutType::Q4_K_M));
+        assert_eq!(OutType::of(DType::Q8_0, None), Some(OutType::Q8_0));
+        assert_eq!(OutType::of(DType::IQ1_S, Some(24)), None);
     }
 }

@@ -110,7 +110,8 @@ impl Plan {
             notes.push(Note::NoVocabulary);
         }
         let encoding = outtype.dtype().or_else(|| encoding_of(&tensors));
-        let file_type = outtype.file_type().or_else(|| OutType::from_dtype(encoding?)?.file_type());
+        let told = metadata.get_u32(keys::FILE_TYPE).ok().flatten();
+        let file_type = outtype.file_type().or_else(|| OutType::of(encoding?, told)?.file_type());
         if let Some(file_type) = file_type {
             metadata.set(keys::FILE_TYPE, file_type);
         }
@@ -136,8 +137,8 @@ impl Plan {
 
     /// The name that the GGUF naming convention gives the file, without its suffix: `tale-gptj-4M-Q4_0`.
     pub fn file_stem(&self) -> String {
-        let encoding = self.outtype.dtype().or_else(|| encoding_of(&self.tensors));
-        name::file_stem(&self.metadata, encoding.map_or(self.outtype.name(), DType::name))
+        let copied = encoding_of(&self.tensors).filter(|_| self.outtype == OutType::COPY);
+        name::file_stem(&self.metadata, copied.map_or(self.outtype.name(), DType::name))
     }
 }
 

@@ -1,25 +1,23 @@
 //! Which type each tensor is stored in, given the one word the user said.
 //!
-//! The rules are those of llama.cpp's converter and quantizer, so that files of the two are the same, byte by byte,
-//! with one exception:
+//! The rules are those of llama.cpp's converter and quantizer, so that the tensors of the two are the same, byte by
+//! byte:
 //!
-//! | tensor | F32, F16, BF16 | Q8_0 | Q4_0, Q4_1, Q5_0, Q5_1 |
+//! | tensor | F32, F16, BF16 | Q8_0 | other types |
 //! |---|---|---|---|
 //! | vectors, norms, biases, learned positions | F32 | F32 | F32 |
-//! | output matrix, or the embedding where it is both | as asked | Q8_0 | **Q8_0** |
-//! | all other matrices | as asked | as asked | as asked |
-//! | … whose rows are not whole blocks | | F16 | F16 |
+//! | output matrix, or the embedding where it is both | as asked | Q8_0 | Q6_K; Q8_0 where rows are not whole blocks of it, and in Falcon |
+//! | all other matrices | as asked | as asked | as asked, or what [`mix`](crate::mix) says |
+//! | … whose rows are not whole blocks | | F16 | a type with smaller blocks, or F16 |
 //!
-//! That is the [`Mixture::Fine`]; the others leave the output matrix as asked for.
-//!
-//! The exception is the output matrix of 4- and 5-bit files: llama.cpp takes Q6_K where rows allow it (and Q8_0 where
-//! they do not). There is no Q6_K encoder here, so it is Q8_0 always: a little larger, and more exact.
+//! That is the [`Mixture::Fine`]; the others leave all matrices as asked for.
 
 use std::collections::BTreeMap;
 
 use gristmill_arch::{Architecture, Dialect, Role};
 use gristmill_tensor::{Checkpoint, DType, TensorInfo, keys};
 
+use crate::mix::{Mix, fallback};
 use crate::{ConvertOptions, Mixture, Note, OutType, Result};
 
 pub(crate) struct Policy {
@@ -29,6 +27,8 @@ pub(crate) struct Policy {
     arch: Option<&'static dyn Architecture>,
     /// What the matrix that gives the logits is for.
     output: Role,
+    /// Which matrices get other types than most.
+    mix: Mix,
     /// The type of all matrices of a copy, where loaders want one type.
     common: Option<DType>,
 }
@@ -37,7 +37,10 @@ impl Policy {
     pub(crate) fn new(source: &dyn Checkpoint, options: &ConvertOptions) -> Result<Policy> {
         let arch = source.metadata().get_str(keys::ARCHITECTURE)?.and_then(gristmill_arch::find);
         let &ConvertOptions { outtype, mixture, .. } = options;
-        let mut policy = Policy { outtype, mixture, arch, output: Role::Output, common: None };
+        let names: Vec<String> =
+            source.tensors().iter().map(|info| house_name(arch, &info.name)).collect();
+        let mix = Mix::new(source, names.iter().map(String::as_str))?;
+        let mut policy = Policy { outtype, mixture, arch, output: Role::Output, mix, common: None };
         if !source.tensors().iter().any(|info| policy.role(&info.name) == Role::Output) {
             policy.output = Role::Embedding;
         }
@@ -60,15 +63,21 @@ impl Policy {
         }
         let wanted = match self.mixture {
             Mixture::UniformButEmbedding if role == Role::Embedding => DType::F32,
-            Mixture::Fine if asked.is_quantized() && role == self.output => DType::Q8_0,
+            Mixture::Fine if asked.is_quantized() && role == self.output => {
+                self.mix.output(asked, info.shape.row_len())
+            }
+            Mixture::Fine if asked.is_quantized() => {
+                self.mix.inner(self.outtype, asked, &house_name(self.arch, &info.name))
+            }
             _ => asked,
         };
         let (dtype, note) = in_whole_blocks(info, wanted);
-        if note.is_some() || wanted == asked {
-            return (dtype, note);
+        let is_exact_output = role == self.output && wanted != asked && note.is_none();
+        if is_exact_output && self.mixture == Mixture::Fine {
+            let note = Note::ExactOutput { tensor: info.name.clone(), stored: wanted };
+            return (dtype, Some(note));
         }
-        let note = Note::ExactOutput { tensor: info.name.clone(), stored: wanted };
-        (wanted, Some(note).filter(|_| self.mixture == Mixture::Fine))
+        (dtype, note)
     }
 
     /// The type that `info` has, or what has taken its place. Vectors are F32 in every file for runtimes.
@@ -90,6 +99,12 @@ impl Policy {
     }
 }
 
+/// What GGUF calls the tensor that has this name in some dialect.
+fn house_name(arch: Option<&'static dyn Architecture>, name: &str) -> String {
+    let known = |arch| gristmill_arch::match_weight(arch, Dialect::HuggingFace, name);
+    arch.and_then(known).map_or_else(|| name.to_owned(), |matched| matched.name)
+}
+
 /// The type of most elements, of lists of types and numbers of elements.
 pub(crate) fn prevailing(types: impl Iterator<Item = (DType, usize)>) -> Option<DType> {
     let mut n_elements: BTreeMap<DType, usize> = BTreeMap::new();
@@ -102,13 +117,14 @@ fn is_matrix(info: &TensorInfo, role: Role) -> bool {
     info.shape.rank() >= 2 && matches!(role, Role::Embedding | Role::Linear | Role::Output)
 }
 
-/// `wanted`, or F16 with a remark where the rows are not whole blocks of it.
+/// `wanted`, or with a remark what takes its place where the rows are not whole blocks of it.
 fn in_whole_blocks(info: &TensorInfo, wanted: DType) -> (DType, Option<Note>) {
     let (tensor, row_len) = (info.name.clone(), info.shape.row_len());
-    if wanted.row_bytes(row_len).is_some() {
+    let fits = |dtype: &DType| dtype.row_bytes(row_len).is_some();
+    if fits(&wanted) {
         return (wanted, None);
     }
-    let stored = DType::F16;
+    let stored = fallback(wanted).filter(fits).unwrap_or(DType::F16);
     (stored, Some(Note::RowNotWholeBlocks { tensor, row_len, wanted, stored }))
 }
 
@@ -131,39 +147,46 @@ fn guess(name: &str) -> Role {
 
 #[cfg(test)]
 mod tests {
+    use gristmill_tensor::Metadata;
+    use gristmill_testkit::MemoryCheckpoint;
+
     use super::*;
 
-    fn types(arch: Option<&str>, output: Role, outtype: OutType) -> Vec<DType> {
-        let arch = arch.and_then(gristmill_arch::find);
-        let policy = Policy { outtype, mixture: Mixture::Fine, arch, output, common: None };
-        [
+    fn types(arch: &str, has_output: bool, outtype: OutType) -> Vec<DType> {
+        let tensors = [
             TensorInfo::new("token_embd.weight", DType::F32, [50, 64]),
-            TensorInfo::new("output.weight", DType::F32, [50, 64]),
+            TensorInfo::new("output.weight", DType::F32, [50, 256]),
             TensorInfo::new("output.bias", DType::F32, [50]),
             TensorInfo::new("output_norm.weight", DType::F32, [64]),
             TensorInfo::new("blk.3.ffn_up.weight", DType::F32, [128, 64]),
             TensorInfo::new("blk.3.attn_q.weight", DType::F32, [64, 40]),
-        ]
-        .map(|info| policy.dtype(&info).0)
-        .to_vec()
+        ];
+        let tensors = tensors.into_iter().filter(|i| has_output || !i.name.starts_with("output."));
+        let mut metadata = Metadata::new("test");
+        metadata.set(keys::ARCHITECTURE, arch);
+        let stored = tensors.map(|info| (info.clone(), vec![0; info.n_bytes() as usize]));
+        let source = MemoryCheckpoint::new("test", metadata, stored);
+        let options = ConvertOptions { outtype, ..ConvertOptions::default() };
+        let policy = Policy::new(&source, &options).unwrap();
+        source.tensors().iter().map(|info| policy.dtype(info).0).collect()
     }
 
     #[test]
     fn matrices_are_as_asked_and_vectors_stay_f32() {
         use DType::*;
-        for arch in [Some("gptj"), None] {
-            assert_eq!(
-                types(arch, Role::Output, OutType::BF16),
-                [BF16, BF16, F32, F32, BF16, BF16]
-            );
-            assert_eq!(types(arch, Role::Output, OutType::Q8_0), [Q8_0, Q8_0, F32, F32, Q8_0, F16]);
-            assert_eq!(types(arch, Role::Output, OutType::Q4_1), [Q4_1, Q8_0, F32, F32, Q4_1, F16]);
+        for arch in ["gptj", "unheard-of"] {
+            let types = |outtype| types(arch, true, outtype);
+            assert_eq!(types(OutType::BF16), [BF16, BF16, F32, F32, BF16, BF16]);
+            assert_eq!(types(OutType::Q8_0), [Q8_0, Q8_0, F32, F32, Q8_0, F16]);
+            assert_eq!(types(OutType::Q4_1), [Q4_1, Q6_K, F32, F32, Q4_1, F16]);
+            assert_eq!(types(OutType::Q4_K_S), [Q5_0, Q6_K, F32, F32, Q5_0, F16]);
         }
+        assert_eq!(types("falcon", true, OutType::Q4_0)[1], Q8_0);
     }
 
     #[test]
     fn an_embedding_that_is_the_output_too_is_kept_exact() {
-        assert_eq!(types(Some("mpt"), Role::Embedding, OutType::Q5_0)[0], DType::Q8_0);
+        assert_eq!(types("mpt", false, OutType::Q5_0)[0], DType::Q8_0);
     }
 
     #[test]

@@ -67,7 +67,9 @@ impl Lanes {
     /// The number of largest magnitude, with its sign; the first one on ties, 0 if all are NaN.
     #[inline(always)]
     pub(crate) fn largest(self) -> f32 {
-        self.0.iter().fold(0.0, |largest: f32, &x| if x.abs() > largest.abs() { x } else { largest })
+        self.0
+            .iter()
+            .fold(0.0, |largest: f32, &x| if x.abs() > largest.abs() { x } else { largest })
     }
 
     /// Each number as the nearest integer, ties to even, from `lowest` to `highest`; see [`nearest`].

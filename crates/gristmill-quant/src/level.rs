@@ -2,7 +2,10 @@
 //!
 //! Nothing is written twice and nothing differs in its result: there is no fused multiply-add and no reordered sum at
 //! any level, only wider registers. The searches of the 256-element formats are several times faster for it.
-#![allow(unsafe_code, reason = "code compiled for more instructions than the target has is unsafe to call")]
+#![allow(
+    unsafe_code,
+    reason = "code compiled for more instructions than the target has is unsafe to call"
+)]
 
 use crate::BlockFormat;
 

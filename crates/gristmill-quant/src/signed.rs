@@ -99,11 +99,15 @@ pub(crate) fn improve_codes<const N: usize>(x: &Groups<N>, n: u8) -> SignedFit<N
             let changed = code(x[i] * others.square / others.product, n);
             let all = others.plus(x[i], changed);
             let change = (changed - codes[i]).abs();
-            let better = others.product.greater(Lanes::ZERO)
+            let better = others
+                .product
+                .greater(Lanes::ZERO)
                 .and(change.greater(Lanes::ZERO))
                 .and(all.square.greater(Lanes::ZERO))
-                .and((all.product * all.product * sums.square)
-                    .greater(sums.product * sums.product * all.square));
+                .and(
+                    (all.product * all.product * sums.square)
+                        .greater(sums.product * sums.product * all.square),
+                );
             codes[i] = changed.where_met(better, codes[i]);
             sums.product = all.product.where_met(better, sums.product);
             sums.square = all.square.where_met(better, sums.square);
@@ -123,7 +127,9 @@ impl<const N: usize> SignedFit<N> {
         let zero = Lanes::splat(TINY).greater(largest.abs());
         SignedFit {
             scale: Lanes::ZERO.where_met(zero, self.scale),
-            codes: map(&self.codes, |code| Lanes::ZERO.where_met(zero, code + Lanes::splat(n.into()))),
+            codes: map(&self.codes, |code| {
+                Lanes::ZERO.where_met(zero, code + Lanes::splat(n.into()))
+            }),
         }
     }
 
