@@ -1,8 +1,9 @@
 //! Properties of every codec: a row added to the table is tested here without further work, except for its share of
 //! error.
 
-use gristmill_quant::{CODECS, Codec, check_finite, codec};
+use gristmill_quant::{CODECS, Codec, ErrorStats, check_finite, codec};
 use gristmill_tensor::DType;
+use gristmill_testkit::Rng;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -27,6 +28,22 @@ const BUDGETS: &[(DType, f32)] = &[
     (DType::Q5_1_V0, 1.0 / 31.0 + 0.002),
     (DType::Q8_0_V1, 0.5 / 127.0 + 0.0006),
 ];
+
+/// Codecs that search for the scales of least error, each with the root of the mean squared error that is allowed, as a
+/// share of that of the values. No formula bounds the error of a single element there.
+const SEARCHED: &[(DType, f32)] = &[
+    (DType::Q2_K, 0.31),
+    (DType::Q3_K, 0.16),
+    (DType::Q4_K, 0.075),
+    (DType::Q5_K, 0.038),
+    (DType::Q6_K, 0.019),
+    (DType::IQ4_NL, 0.082),
+    (DType::IQ4_XS, 0.08),
+    (DType::MXFP4, 0.12),
+];
+
+/// A whole number of blocks of every type.
+const ROW: usize = 256;
 
 /// Scales below the normal range of `f16` are off by up to 2^-25, and 127 of them make the largest code.
 const SMALL_SCALE_ERROR: f32 = 128.0 / (1 << 25) as f32;
@@ -55,7 +72,23 @@ fn largest(values: &[f32]) -> f32 {
 #[test]
 fn every_block_format_that_can_be_made_has_a_budget() {
     for codec in makers().filter(|codec| codec.dtype.is_quantized()) {
-        assert!(BUDGETS.iter().any(|(dtype, _)| *dtype == codec.dtype), "{}", codec.dtype);
+        let mut budgets = BUDGETS.iter().chain(SEARCHED);
+        assert!(budgets.any(|(dtype, _)| *dtype == codec.dtype), "{}", codec.dtype);
+    }
+}
+
+#[test]
+fn searches_find_small_errors_in_numbers_of_any_size() {
+    let mut rng = Rng::new(5);
+    for deviation in [0.01, 1.0, 100.0] {
+        let values = rng.normals(64 * ROW, deviation);
+        for &(dtype, allowed) in SEARCHED {
+            let codec = codec(dtype).unwrap();
+            let mut stats = ErrorStats::default();
+            stats.accumulate(&values, &restored(codec, &quantized(codec, &values)));
+            let share = stats.rmse() / stats.rms();
+            assert!(share <= f64::from(allowed), "{dtype}: {share} of numbers around {deviation}");
+        }
     }
 }
 
@@ -64,8 +97,8 @@ fn zeros_stay_zeros() {
     for codec in makers() {
         for zero in [0.0, -0.0] {
             assert_eq!(
-                restored(codec, &quantized(codec, &[zero; 64])),
-                [0.0; 64],
+                restored(codec, &quantized(codec, &[zero; ROW])),
+                [0.0; ROW],
                 "{}",
                 codec.dtype
             );
@@ -112,7 +145,7 @@ fn eight_bit_codes_round_halves_away_from_zero() {
 fn values_too_small_for_a_scale_become_zeros() {
     for codec in makers().filter(|codec| codec.dtype.is_quantized()) {
         for tiny in [f32::from_bits(1), 1e-40, -1e-38] {
-            let restored = largest(&restored(codec, &quantized(codec, &[tiny; 32])));
+            let restored = largest(&restored(codec, &quantized(codec, &[tiny; ROW])));
             // Scales of single precision hold what half precision cannot.
             assert!(restored <= 2.0 * tiny.abs(), "{}", codec.dtype);
             let single = codec.dtype.successor().is_some();
@@ -128,7 +161,7 @@ fn scale() -> impl Strategy<Value = f32> {
 
 fn row() -> impl Strategy<Value = Vec<f32>> {
     (1..5usize, scale())
-        .prop_flat_map(|(n, scale)| vec((-1f32..1.0).prop_map(move |x| x * scale), 32 * n))
+        .prop_flat_map(|(n, scale)| vec((-1f32..1.0).prop_map(move |x| x * scale), ROW * n))
 }
 
 proptest! {
@@ -188,7 +221,7 @@ proptest! {
     }
 
     #[test]
-    fn any_values_and_any_bytes_are_survived(bits in vec(any::<u32>(), 64), bytes in vec(any::<u8>(), 292)) {
+    fn any_values_and_any_bytes_are_survived(bits in vec(any::<u32>(), ROW), bytes in vec(any::<u8>(), 292)) {
         let values: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
         for codec in makers() {
             let values_again = restored(codec, &quantized(codec, &values));

@@ -1,11 +1,13 @@
 //! Blocks made by ggml itself, compared byte for byte.
 //!
 //! The input is a fixed sequence of 256 numbers; 32-element types use its beginning. For each type there are the
-//! blocks of ggml's reference quantizer and the CRC-32 of what ggml restores from them.
+//! blocks of ggml's reference quantizer and the CRC-32 of what ggml restores from them. A second input is long and wild;
+//! of its blocks only the CRC-32 is here.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use gristmill_quant::codec;
+use gristmill_quant::{CODECS, codec};
 use gristmill_tensor::DType;
+use gristmill_testkit::Rng;
 
 fn input() -> Vec<f32> {
     (0..256).map(|i| ((7 * i * i + 13 * i + 5) % 257 - 128) as f32 / 64.0).collect()
@@ -55,6 +57,77 @@ fn restores_the_values_of_ggml() {
         assert_eq!(crc32_of_values(&values), *crc, "{dtype}: {values:?}");
     }
 }
+
+/// Numbers that bring every branch of the searches about, all made of whole numbers and powers of two, so that they are
+/// the same everywhere: ordinary weights, weights on a grid, of one sign, nearly constant, sparse, equal, of magnitudes
+/// far apart within a block and within a group, and too small for a scale.
+fn wild() -> Vec<f32> {
+    let mut rng = Rng::new(2023);
+    let mut values = Vec::new();
+    for number in 0..12 * 16 {
+        let mut normal = || rng.normal();
+        let mut block: Vec<f32> = match number % 12 {
+            0 | 1 => (0..256).map(|_| normal() / 64.0).collect(),
+            2 => (0..256).map(|_| (normal() * 4.0).round() / 4.0).collect(),
+            3 => (0..256).map(|_| normal().abs()).collect(),
+            4 => (0..256).map(|_| -normal().abs()).collect(),
+            5 => (0..256).map(|_| 1.0 + normal() / 128.0).collect(),
+            6 => (0..256).map(|_| -1.0 + normal() / 128.0).collect(),
+            7 => (0..256).map(|_| if normal() > 2.0 { normal() } else { 0.0 }).collect(),
+            8 => (0..8).flat_map(|_| [normal(); 32]).collect(),
+            9 => (0..16).flat_map(|_| [normal(); 16]).collect(),
+            10 => (0..256).map(|_| normal().signum()).collect(),
+            _ => (0..256).map(|i| normal() * 0.5f32.powi(i % 32)).collect(),
+        };
+        if number / 12 % 4 == 3 {
+            let groups = block.chunks_mut(16).enumerate();
+            groups
+                .for_each(|(i, group)| group.iter_mut().for_each(|x| *x *= 0.25f32.powi(i as i32)));
+        }
+        if number / 12 == 14 {
+            block.iter_mut().for_each(|x| *x *= 0.5f32.powi(24));
+        }
+        values.append(&mut block);
+    }
+    // An odd number of blocks.
+    values.extend([[0.0; 128], [-0.0; 128]].concat());
+    values
+}
+
+#[test]
+fn makes_the_blocks_of_ggml_from_wild_values() {
+    let values = wild();
+    assert_eq!(crc32_of_values(&values), WILD_INPUT, "the numbers that ggml was given");
+    for (dtype, expected) in WILD {
+        let mut blocks = vec![0; dtype.row_bytes(values.len()).unwrap()];
+        codec(*dtype).unwrap().quantize.unwrap()(&values, &mut blocks);
+        assert_eq!(crc32(&blocks), *expected, "{dtype}");
+    }
+    let made = CODECS.iter().filter(|c| c.quantize.is_some() && c.dtype.is_quantized());
+    let made = made.filter(|codec| codec.dtype.ggml_id().is_some());
+    // Q8_1 is made of activations, not of weights.
+    assert_eq!(made.count(), WILD.len() + 1);
+}
+
+/// CRC-32 of [`wild`].
+const WILD_INPUT: u32 = 0x105c_bea5;
+
+/// Type, CRC-32 of the blocks that ggml makes of [`wild`].
+const WILD: &[(DType, u32)] = &[
+    (DType::Q4_0, 0x2bbe_f408),
+    (DType::Q4_1, 0x69e2_5eac),
+    (DType::Q5_0, 0x55bb_97c6),
+    (DType::Q5_1, 0xefa6_521e),
+    (DType::Q8_0, 0x3b6c_53f2),
+    (DType::Q2_K, 0xc4bb_89a3),
+    (DType::Q3_K, 0xf57b_8933),
+    (DType::Q4_K, 0xaf1f_e240),
+    (DType::Q5_K, 0x147e_73b8),
+    (DType::Q6_K, 0xd760_7920),
+    (DType::IQ4_NL, 0xc4aa_974e),
+    (DType::IQ4_XS, 0x003b_ccd0),
+    (DType::MXFP4, 0xc3ca_30dc),
+];
 
 /// Type, CRC-32 of the restored little-endian `f32` values, block.
 const GOLDEN: &[(DType, u32, &str)] = &[
