@@ -136,7 +136,7 @@ fn tensors_are_byte_for_byte_those_of_llama_cpp() {
 }
 
 #[test]
-fn types_are_those_of_llama_cpp_but_for_the_output_of_small_files() {
+fn types_are_those_of_llama_cpp() {
     let Some(oracle) = oracle("llama.cpp's types") else { return };
     let folder = tempfile::tempdir().unwrap();
     for (ours, theirs, outtype) in [
@@ -144,6 +144,9 @@ fn types_are_those_of_llama_cpp_but_for_the_output_of_small_files() {
         ("mpt-a/bin-sharded-f16", "mpt-a/mpt-a.Q4_0.gguf", OutType::Q4_0),
         ("mpt-a/bin-sharded-f16", "mpt-a/mpt-a.q8_0.gguf", OutType::Q8_0),
         ("micro-llama/st-f16", "micro-llama/micro-llama.Q4_0.gguf", OutType::Q4_0),
+        ("llama-sp/st-f16", "llama-sp/llama-sp.Q6_K.gguf", OutType::Q6_K),
+        ("llama-sp/st-f16", "llama-sp/llama-sp.Q4_K_M.gguf", OutType::Q4_K_M),
+        ("llama-sp/st-f16", "llama-sp/llama-sp.Q2_K.gguf", OutType::Q2_K),
     ] {
         let report =
             gristmill::convert(oracle.join("models").join(ours), folder.path(), &to(outtype));
@@ -152,8 +155,7 @@ fn types_are_those_of_llama_cpp_but_for_the_output_of_small_files() {
         for info in expected.tensors() {
             let (found, expected) =
                 (found.tensor(&info.name).unwrap(), expected.tensor(&info.name).unwrap());
-            let dtype = if info.dtype == DType::Q6_K { DType::Q8_0 } else { info.dtype };
-            assert_eq!(found.info.dtype, dtype, "{theirs}: {}", info.name);
+            assert_eq!(found.info.dtype, info.dtype, "{theirs}: {}", info.name);
             // Theirs were made of F32 weights: close, not equal.
             let (found, expected) = (values(&found), values(&expected));
             let norm =
@@ -172,7 +174,7 @@ fn a_file_can_be_quantized_from_gguf_as_from_its_checkpoint() {
         fs::create_dir(&source).unwrap();
         tiny(arch, &Options { dtype: DType::F16, ..Options::default() }).save(&source).unwrap();
         let f16 = gristmill::convert(&source, folder.path(), &to(OutType::F16)).unwrap().output;
-        for outtype in [OutType::Q8_0, OutType::Q5_0, OutType::Q4_1] {
+        for outtype in [OutType::Q8_0, OutType::Q5_0, OutType::Q4_1, OutType::Q3_K_M] {
             let direct = folder.path().join("direct.gguf");
             let options = ConvertOptions { force: true, ..to(outtype) };
             gristmill::convert(&source, &direct, &options).unwrap();
