@@ -14,7 +14,7 @@ use crate::block::{decode_blocks, read_f16, write_f16};
 use crate::lanes::{Groups, Lanes, nearest, one_by_one, side_by_side};
 use crate::level::{self, Encode};
 use crate::pack::{pack_high_bits, pack_two_bits, unpack_two_bits};
-use crate::signed::improve_codes;
+use crate::signed::{SignedFit, improve_codes};
 use crate::{BlockFormat, Quantize};
 
 /// 3-bit codes around zero with a 6-bit scale per 16.
@@ -43,30 +43,39 @@ impl BlockFormat for Q3_K {
 }
 
 impl Encode for Q3_K {
-    const BATCH: usize = 256;
+    const BATCH: usize = 512;
 
     #[inline(always)]
-    fn encode(values: &[f32], block: &mut [u8]) {
-        let x: Groups<16> = side_by_side(values);
-        let fit = improve_codes(&x, 4);
-        let largest = fit.scale.largest();
-        let inverse = if largest == 0.0 { 0.0 } else { -32.0 / largest };
-        let unit = if largest == 0.0 { 0.0 } else { 1.0 / inverse };
-        write_f16(block, 108, unit);
-        let scales = fit.scale.0.map(|scale| (nearest(inverse * scale) as i8).clamp(-32, 31));
-        if largest != 0.0 {
-            pack_scales(scales.map(|scale| (scale + 32) as u8), &mut block[96..108]);
-        } else {
-            block[96..108].fill(0);
+    fn encode(values: &[f32], blocks: &mut [u8]) {
+        let (first, second) = values.split_at(256);
+        let x: [Groups<16>; 2] = [side_by_side(first), side_by_side(second)];
+        let fits = improve_codes(&x, 4);
+        let (blocks, _) = blocks.as_chunks_mut::<110>();
+        for (number, block) in blocks.iter_mut().enumerate() {
+            put(&x[number], &fits[number], block);
         }
-
-        let d = read_f16(block, 108);
-        let scale = Lanes(scales.map(|scale| d * f32::from(scale)));
-        let mut codes = [0; 256];
-        one_by_one(&fit.recode(&x, 4, scale), &mut codes);
-        pack_high_bits(&codes, 2, &mut block[..32]);
-        pack_two_bits(&codes, &mut block[32..96]);
     }
+}
+
+/// Stores a block that was fitted.
+#[inline(always)]
+fn put(x: &Groups<16>, fit: &SignedFit<16>, block: &mut [u8; 110]) {
+    let largest = fit.scale.largest();
+    let inverse = -32.0 / largest;
+    let (scales, unit) = if largest == 0.0 {
+        ([-32; 16], 0.0)
+    } else {
+        (fit.scale.0.map(|scale| (nearest(inverse * scale) as i8).clamp(-32, 31)), 1.0 / inverse)
+    };
+    write_f16(block, 108, unit);
+    pack_scales(scales.map(|scale| (scale + 32) as u8), &mut block[96..108]);
+
+    let d = read_f16(block, 108);
+    let scale = Lanes(scales.map(|scale| d * f32::from(scale)));
+    let mut codes = [0; 256];
+    one_by_one(&fit.recode(x, 4, scale), &mut codes);
+    pack_high_bits(&codes, 2, &mut block[..32]);
+    pack_two_bits(&codes, &mut block[32..96]);
 }
 
 #[inline(always)]

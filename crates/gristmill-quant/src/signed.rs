@@ -4,7 +4,7 @@
 //! For given codes the best scale is `Σ w·x·code / Σ w·code²`, and of two sets of codes that one is better for which
 //! `(Σ w·x·code)² / Σ w·code²` is larger. One search tries scales, the other changes one code after another.
 
-use crate::lanes::{Groups, Lanes, map};
+use crate::lanes::{Groups, LANES, Lanes, map, nearest};
 
 /// A group whose largest magnitude is below is zero.
 pub(crate) const TINY: f32 = 1e-15;
@@ -50,15 +50,6 @@ impl Sums {
     }
 
     #[inline(always)]
-    fn minus(self, x: Lanes, code: Lanes) -> Sums {
-        let weight = x * x;
-        Sums {
-            product: self.product - weight * x * code,
-            square: self.square - weight * code * code,
-        }
-    }
-
-    #[inline(always)]
     fn scale(self) -> Lanes {
         (self.product / self.square).where_met(self.square.greater(Lanes::ZERO), Lanes::ZERO)
     }
@@ -86,38 +77,58 @@ pub(crate) fn try_scales<const N: usize>(x: &Groups<N>, n: u8) -> SignedFit<N> {
 
 /// Begins with the scale that gives the largest element the code `-n`, then goes over the elements up to five times and
 /// gives each the code that is best beside those of the others.
+///
+/// Each step waits for the one before, a division included, so `K` times sixteen groups are worked on in turns.
 #[inline(always)]
-pub(crate) fn improve_codes<const N: usize>(x: &Groups<N>, n: u8) -> SignedFit<N> {
-    let largest = largest(x);
-    let inverse = Lanes::splat(-f32::from(n)) / largest;
-    let mut codes = map(x, |x| code(inverse * x, n));
-    let mut sums = Sums::of(x, inverse, n);
+pub(crate) fn improve_codes<const N: usize, const K: usize>(
+    x: &[Groups<N>; K],
+    n: u8,
+) -> [SignedFit<N>; K] {
+    let mut codes = [[Lanes::ZERO; N]; K];
+    let mut sums = [Sums::ZERO; K];
+    for k in 0..K {
+        let inverse = Lanes::splat(-f32::from(n)) / largest(&x[k]);
+        codes[k] = map(&x[k], |x| code(inverse * x, n));
+        sums[k] = Sums::of(&x[k], inverse, n);
+    }
     for _ in 0..5 {
-        let mut changes = Lanes::ZERO;
+        let mut changed = Lanes::ZERO;
         for i in 0..N {
-            let others = sums.minus(x[i], codes[i]);
-            let changed = code(x[i] * others.square / others.product, n);
-            let all = others.plus(x[i], changed);
-            let change = (changed - codes[i]).abs();
-            let better = others
-                .product
-                .greater(Lanes::ZERO)
-                .and(change.greater(Lanes::ZERO))
-                .and(all.square.greater(Lanes::ZERO))
-                .and(
-                    (all.product * all.product * sums.square)
-                        .greater(sums.product * sums.product * all.square),
-                );
-            codes[i] = changed.where_met(better, codes[i]);
-            sums.product = all.product.where_met(better, sums.product);
-            sums.square = all.square.where_met(better, sums.square);
-            changes = change.where_met(better, changes);
+            for k in 0..K {
+                improve(&x[k][i], &mut codes[k][i], &mut sums[k], &mut changed, n);
+            }
         }
-        if changes.0 == [0.0; _] {
+        if changed.0 == [0.0; _] {
             break;
         }
     }
-    SignedFit { scale: sums.scale(), codes }.unless_zero(largest, n)
+    std::array::from_fn(|k| {
+        SignedFit { scale: sums[k].scale(), codes: codes[k] }.unless_zero(largest(&x[k]), n)
+    })
+}
+
+/// Gives an element of each group its best code beside the others, and the sums with it; says where that was another.
+///
+/// Written for one lane, which the compiler turns into all of them: there is no branch in it.
+#[inline(always)]
+fn improve(x: &Lanes, codes: &mut Lanes, sums: &mut Sums, changed: &mut Lanes, n: u8) {
+    let n = i32::from(n);
+    for lane in 0..LANES {
+        let (x, old) = (x.0[lane], codes.0[lane]);
+        let (product, square) = (sums.product.0[lane], sums.square.0[lane]);
+        let weight = x * x;
+        let others = (product - weight * x * old, square - weight * old * old);
+        let new = nearest(x * others.1 / others.0).clamp(-n, n - 1) as f32;
+        let all = (others.0 + weight * x * new, others.1 + weight * new * new);
+        let better = (others.0 > 0.0)
+            & (new != old)
+            & (all.1 > 0.0)
+            & (all.0 * all.0 * square > product * product * all.1);
+        codes.0[lane] = if better { new } else { old };
+        sums.product.0[lane] = if better { all.0 } else { product };
+        sums.square.0[lane] = if better { all.1 } else { square };
+        changed.0[lane] = if better { 1.0 } else { changed.0[lane] };
+    }
 }
 
 impl<const N: usize> SignedFit<N> {
