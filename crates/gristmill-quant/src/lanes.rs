@@ -113,7 +113,7 @@ impl Mask {
 
 /// `x` rounded to the nearest integer, ties to even, as ggml does it: the low bits of `x + 1.5 · 2^23`.
 ///
-/// Beyond 2^22, and of NaN, these bits are another number, but always the same one.
+/// Beyond 2^22 these bits are another number, but always the same one; those of NaN mean nothing.
 #[inline(always)]
 pub(crate) fn nearest(x: f32) -> i32 {
     const SHIFT: f32 = 12_582_912.0;
