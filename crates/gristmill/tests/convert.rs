@@ -161,7 +161,13 @@ fn types_are_those_of_llama_cpp() {
             let norm =
                 |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>().sqrt();
             let error = norm(&mut found.iter().zip(&expected).map(|(a, b)| a - b));
-            assert!(error <= 0.03 * norm(&mut expected.iter().copied()), "{theirs}: {}", info.name);
+            // A weight that is rounded the other way moves by a whole step.
+            let allowed = if outtype == OutType::Q2_K { 0.06 } else { 0.03 };
+            assert!(
+                error <= allowed * norm(&mut expected.iter().copied()),
+                "{theirs}: {}",
+                info.name
+            );
         }
     }
 }
