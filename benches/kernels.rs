@@ -33,7 +33,7 @@ fn rows(criterion: &mut Criterion) {
     let mut table = RopeTable::new();
     let inv_freq: Vec<f32> =
         (0..HEAD_DIM / 2).map(|i| 10_000f32.powf(-2.0 * i as f32 / HEAD_DIM as f32)).collect();
-    table.fill(&inv_freq, 1.0, 0, 128);
+    table.fill(&inv_freq, 1.0, 0..128);
     for n_tokens in [1, 128] {
         let x = noise(2, n_tokens * N_EMBD);
         let mut y = x.clone();

@@ -62,8 +62,8 @@ impl Test {
         }
         for next in texts.chunks(self.n_parallel) {
             match sessions.as_mut_slice() {
-                [session] => _ = session.feed(next).map_err(gristmill::Error::from)?,
-                all => _ = feed_together(all, next).map_err(gristmill::Error::from)?,
+                [session] => session.feed(next).map(|_| ()).map_err(gristmill::Error::from)?,
+                all => feed_together(all, next).map_err(gristmill::Error::from)?,
             }
         }
         Ok(started.elapsed())
