@@ -6,7 +6,7 @@
 //! | tensor | F32, F16, BF16 | Q8_0 | other types |
 //! |---|---|---|---|
 //! | vectors, norms, biases, learned positions | F32 | F32 | F32 |
-//! | output matrix, or the embedding where it is both | as asked | Q8_0 | Q6_K; Q8_0 where rows are not whole blocks of it, and in Falcon |
+//! | output matrix, or the embedding where it is both | as asked | Q8_0 | Q6_K; Q8_0 where rows are not whole blocks of it, in Falcon, and in files older than Q6_K |
 //! | all other matrices | as asked | as asked | as asked, or what [`mix`](crate::mix) says |
 //! | … whose rows are not whole blocks | | F16 | a type with smaller blocks, or F16 |
 //!
@@ -31,16 +31,19 @@ pub(crate) struct Policy {
     mix: Mix,
     /// The type of all matrices of a copy, where loaders want one type.
     common: Option<DType>,
+    /// The layouts that the file may have.
+    quant_version: u32,
 }
 
 impl Policy {
     pub(crate) fn new(source: &dyn Checkpoint, options: &ConvertOptions) -> Result<Policy> {
         let arch = source.metadata().get_str(keys::ARCHITECTURE)?.and_then(gristmill_arch::find);
-        let &ConvertOptions { outtype, mixture, .. } = options;
+        let &ConvertOptions { outtype, mixture, quant_version, .. } = options;
         let names: Vec<String> =
             source.tensors().iter().map(|info| house_name(arch, &info.name)).collect();
         let mix = Mix::new(source, names.iter().map(String::as_str))?;
-        let mut policy = Policy { outtype, mixture, arch, output: Role::Output, mix, common: None };
+        let (output, common) = (Role::Output, None);
+        let mut policy = Policy { outtype, mixture, arch, output, mix, common, quant_version };
         if !source.tensors().iter().any(|info| policy.role(&info.name) == Role::Output) {
             policy.output = Role::Embedding;
         }
@@ -64,7 +67,9 @@ impl Policy {
         let wanted = match self.mixture {
             Mixture::UniformButEmbedding if role == Role::Embedding => DType::F32,
             Mixture::Fine if asked.is_quantized() && role == self.output => {
-                self.mix.output(asked, info.shape.row_len())
+                // Programs of before the K-quants have nothing finer than Q8_0.
+                let output = self.mix.output(asked, info.shape.row_len());
+                output.at_version(self.quant_version).map_or(DType::Q8_0, |_| output)
             }
             Mixture::Fine if asked.is_quantized() => {
                 self.mix.inner(self.outtype, asked, &house_name(self.arch, &info.name))
