@@ -13,14 +13,13 @@ pub(crate) const BLOCK: usize = 32;
 /// Blocks per [`Group`].
 pub(crate) const GROUP: usize = 16;
 
-/// Sixteen quantized blocks of one row, in the order that the vector units want.
-///
-/// Four blocks (a quad) fill two 64-byte registers: the first sixteen codes of each block, then the last sixteen, as
-/// the low and high nibbles of stored 4-bit blocks come. Blocks past the end of a row are zero.
+/// Sixteen quantized blocks of one row, in the order that the vector units want: see [`Arrangement`]. Blocks past the
+/// end of a row are zero.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(crate) struct Group {
-    /// Code `16 * half + i` of block `4 * quad + block` is `codes[quad][half][block][i]`.
+    /// Eight lines of 64 codes; arranged in quads, code `16 * half + i` of block `4 * quad + block` is
+    /// `codes[quad][half][block][i]`.
     pub codes: [[[[i8; 16]; 4]; 2]; 4],
     /// The blocks' scales.
     pub d: [f32; GROUP],
@@ -31,6 +30,46 @@ pub(crate) struct Group {
     pub init_first: [i32; GROUP],
     /// The sum of the block's values, `d * Σ code`: what the minimum of a weight block is multiplied by.
     pub dsum: [f32; GROUP],
+}
+
+/// How the sixteen blocks of a [`Group`] stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Arrangement {
+    /// Four blocks (a quad) fill two lines: the first sixteen codes of each block, then the last sixteen, as the low and
+    /// high nibbles of stored 4-bit blocks come. Numbers are in the order of the blocks.
+    Quads,
+    /// Line `j` has codes `4 j .. 4 j + 4` of all sixteen blocks, so that their products add up in place. Lanes, and
+    /// numbers, are in the order that unpacking four quads gives: lane `4 i + q` is block `4 q + i`.
+    Dwords,
+}
+
+impl Arrangement {
+    pub(crate) fn of(level: Level) -> Arrangement {
+        if level == Level::Avx512 { Arrangement::Dwords } else { Arrangement::Quads }
+    }
+
+    /// Where the numbers of block `b` stand.
+    pub(crate) fn lane(self, b: usize) -> usize {
+        match self {
+            Arrangement::Quads => b,
+            Arrangement::Dwords => 4 * (b % 4) + b / 4,
+        }
+    }
+
+    /// The codes of block `b`.
+    #[inline(always)]
+    fn codes(self, group: &Group, b: usize) -> [[i8; 4]; 8] {
+        let lines = group.codes.as_flattened();
+        let mut codes = [[0; 4]; 8];
+        for (j, four) in codes.iter_mut().enumerate() {
+            let (line, at) = match self {
+                Arrangement::Quads => (2 * (b / 4) + j / 4, 4 * (b % 4) + j % 4),
+                Arrangement::Dwords => (j, self.lane(b)),
+            };
+            *four = lines[line].as_flattened().as_chunks::<4>().0[at];
+        }
+        codes
+    }
 }
 
 impl Group {
@@ -74,13 +113,16 @@ pub(crate) struct Column {
 
 impl Column {
     /// Block `b` of a group.
-    fn of(group: &Group, b: usize) -> Column {
-        let [first, last] = [0, 1].map(|half| group.codes[b / 4][half][b % 4].as_chunks::<4>().0);
-        let mut codes = [[0; 4]; 8];
-        codes[..4].copy_from_slice(first);
-        codes[4..].copy_from_slice(last);
-        let (d, dsum) = (group.d[b], group.dsum[b]);
-        Column { codes, d, init: group.init[b], init_first: group.init_first[b], dsum }
+    #[inline(always)]
+    pub(crate) fn of(group: &Group, arrangement: Arrangement, b: usize) -> Column {
+        let lane = arrangement.lane(b);
+        Column {
+            codes: arrangement.codes(group, b),
+            d: group.d[lane],
+            init: group.init[lane],
+            init_first: group.init_first[lane],
+            dsum: group.dsum[lane],
+        }
     }
 
     /// -128 times the sum of the codes, or of the first (0) or last (1) sixteen of them if halves have their own scale.
@@ -268,13 +310,13 @@ impl Activations {
             }
             (Form::Int8, Some(shape)) => {
                 let (quantize, n_blocks) = (quantizer(level), self.n_in.div_ceil(BLOCK));
-                let columns = &mut self.columns;
+                let (arrangement, columns) = (Arrangement::of(level), &mut self.columns);
                 fill_tiles(team, &self.f32, self.n_in, n_blocks, shape, columns, |x, put| {
                     for (g, x) in x.chunks(BLOCK * GROUP).enumerate() {
                         let mut group = Group::ZERO;
                         quantize(x, std::slice::from_mut(&mut group));
                         for b in 0..x.len().div_ceil(BLOCK) {
-                            put.step(g * GROUP + b, Column::of(&group, b));
+                            put.step(g * GROUP + b, Column::of(&group, arrangement, b));
                         }
                     }
                 });

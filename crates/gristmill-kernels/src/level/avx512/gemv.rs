@@ -1,8 +1,7 @@
 //! One token, or a few: every weight is read once, so the stream from memory sets the pace.
 //!
-//! A step takes sixteen blocks of one row: eight `vpdpbusd` leave four partial sums per block, a small transposition
-//! adds them up so that each of sixteen lanes holds the exact sum of one block, and one FMA scales them. With one token
-//! rows are walked one after the other: two at once would halve what the memory delivers. With a few, sixteen rows are
+//! A step takes sixteen blocks of one row, transposed so that each of sixteen lanes has four codes of one block: eight
+//! `vpdpbusd` then give the exact sums of the blocks, and one FMA scales them. With one token rows are walked one after the other: two at once would halve what the memory delivers. With a few, sixteen rows are
 //! walked in slices, so that a slice of the activations stays in the nearest cache.
 #![expect(unsafe_code, reason = "vector loads")]
 
@@ -10,10 +9,10 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::transpose::transpose;
-use super::unpack::Stored;
+use super::unpack::{Stored, nibbles};
 use crate::Tile;
 use crate::level::prefetch::{AHEAD, prefetch};
-use crate::matmul::activations::{GROUP, Group};
+use crate::matmul::activations::{Arrangement, GROUP, Group};
 use crate::matmul::kernels::Rows;
 
 /// Rows whose sums are added up together.
@@ -48,9 +47,11 @@ pub(super) fn gemv<S: Stored<H>, const H: usize, const N: usize>(
                 rows_of_sums[i] = _mm512_castps_si512(sums[i][n]);
             }
             // The chains' sums are added one after the other, sixteen rows at once.
+            let chains = transpose(rows_of_sums);
             let mut total = _mm512_setzero_ps();
-            for chain in transpose(rows_of_sums) {
-                total = _mm512_add_ps(total, _mm512_castsi512_ps(chain));
+            for chain in 0..16 {
+                let lane = Arrangement::Dwords.lane(chain);
+                total = _mm512_add_ps(total, _mm512_castsi512_ps(chains[lane]));
             }
             let y = &mut y.row_mut(first_token + n)[start..start + n_together];
             let mask = ((1u32 << n_together) - 1) as __mmask16;
@@ -60,8 +61,8 @@ pub(super) fn gemv<S: Stored<H>, const H: usize, const N: usize>(
     }
 }
 
-/// Adds to the sums of the sixteen chains of the row that `from` starts with: lane `c` has those of the blocks `c`,
-/// `c + 16` and so on, here of the groups of `slice`.
+/// Adds to the sums of the sixteen chains of the row that `from` starts with, each of every sixteenth block, what the
+/// groups of `slice` give.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn chains<S: Stored<H>, const H: usize, const N: usize>(
@@ -113,44 +114,108 @@ fn add_group<S: Stored<H>, const H: usize, const N: usize, const FULL: bool>(
     x: [&Group; N],
     mut sums: [__m512; N],
 ) -> [__m512; N] {
-    let mut codes = [[_mm512_setzero_si512(); 2]; 4];
-    for q in 0..4 {
-        if 4 * q < n_blocks {
-            // SAFETY: this function has the instructions.
-            codes[q] = unsafe { S::quad::<FULL>(weights, q) };
-        }
-    }
+    let codes = codes::<S, H, FULL>(weights, n_blocks);
     let present = ((1u32 << n_blocks) - 1) as __mmask16;
+    // SAFETY: this function has the instructions.
+    let mut scales = unsafe { S::scales::<FULL>(weights) };
     // SAFETY: as above.
-    let scales = unsafe { S::scales::<FULL>(weights) };
-    // SAFETY: as above.
-    let minima = unsafe { S::minima::<FULL>(weights) };
+    let mut minima = unsafe { S::minima::<FULL>(weights) };
+    for h in 0..H {
+        scales[h] = lanes_of_blocks(_mm512_maskz_mov_ps(present, scales[h]));
+        minima[h] = lanes_of_blocks(_mm512_maskz_mov_ps(present, minima[h]));
+    }
     for n in 0..N {
-        let mut partial = [[_mm512_setzero_si512(); 4]; H];
-        for q in 0..4 {
-            for half in 0..2 {
-                let partial = &mut partial[half * (H - 1)][q];
-                *partial =
-                    _mm512_dpbusd_epi32(*partial, codes[q][half], line(&x[n].codes[q][half]));
-            }
+        let mut products = [_mm512_setzero_si512(); 2];
+        for j in 0..8 {
+            let x = line(&x[n].codes.as_flattened()[j]);
+            products[j / 4] = _mm512_dpbusd_epi32(products[j / 4], codes[j], x);
+        }
+        if H == 1 {
+            products[0] = _mm512_add_epi32(products[0], products[1]);
         }
         for h in 0..H {
-            let mut products = block_sums(partial[h]);
             let init = init::<H>(x[n], h);
+            let mut product = products[h];
             if !S::HAS_MIN {
                 // `init` is -128 times the sum of the activations; the weights' zero is a smaller power of two.
                 let init = _mm512_sra_epi32(init, _mm_cvtsi32_si128(7 - S::ZERO_LOG2 as i32));
-                products = _mm512_add_epi32(products, init);
+                product = _mm512_add_epi32(product, init);
             }
-            let scale = _mm512_maskz_mul_ps(present, scales[h], floats(&x[n].d));
-            sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, sums[n]);
+            let scale = _mm512_mul_ps(scales[h], floats(&x[n].d));
+            sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), scale, sums[n]);
             if S::HAS_MIN {
                 let total = if H == 1 { floats(&x[n].dsum) } else { dsum(init, floats(&x[n].d)) };
-                sums[n] = _mm512_mask3_fmadd_ps(minima[h], total, sums[n], present);
+                sums[n] = _mm512_fmadd_ps(minima[h], total, sums[n]);
             }
         }
     }
     sums
+}
+
+/// The codes of sixteen blocks, arranged as those of the activations. Of blocks after the first `n_blocks` they are
+/// anything.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn codes<S: Stored<H>, const H: usize, const FULL: bool>(
+    weights: &[u8],
+    n_blocks: usize,
+) -> [__m512i; 8] {
+    let mut codes = [_mm512_setzero_si512(); 8];
+    let mut halves = [[_mm512_setzero_si512(); 4]; 2];
+    for q in 0..n_blocks.div_ceil(4) {
+        if S::HALVES {
+            // SAFETY: this function has the instructions.
+            halves[0][q] = unsafe { S::bytes::<FULL>(weights, q) };
+        } else {
+            // SAFETY: as above.
+            let quad = unsafe { S::quad::<FULL>(weights, q) };
+            for half in 0..2 {
+                halves[half][q] = quad[half];
+            }
+        }
+    }
+    let first = dwords(halves[0]);
+    if S::HALVES {
+        for j in 0..4 {
+            let split = nibbles(first[j]);
+            for half in 0..2 {
+                // SAFETY: as above.
+                codes[4 * half + j] = unsafe { S::codes(split[half]) };
+            }
+        }
+        return codes;
+    }
+    let last = dwords(halves[1]);
+    for j in 0..4 {
+        codes[j] = first[j];
+        codes[4 + j] = last[j];
+    }
+    codes
+}
+
+/// Of four quads, each the same sixteen bytes of four blocks, dword `j` of every block: lane `4 i + q` is block `i` of
+/// quad `q`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn dwords(quads: [__m512i; 4]) -> [__m512i; 4] {
+    let low =
+        [_mm512_unpacklo_epi32(quads[0], quads[1]), _mm512_unpacklo_epi32(quads[2], quads[3])];
+    let high =
+        [_mm512_unpackhi_epi32(quads[0], quads[1]), _mm512_unpackhi_epi32(quads[2], quads[3])];
+    [
+        _mm512_unpacklo_epi64(low[0], low[1]),
+        _mm512_unpackhi_epi64(low[0], low[1]),
+        _mm512_unpacklo_epi64(high[0], high[1]),
+        _mm512_unpackhi_epi64(high[0], high[1]),
+    ]
+}
+
+/// Numbers of sixteen blocks, from the order of the blocks to that of the lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn lanes_of_blocks(numbers: __m512) -> __m512 {
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_permutexvar_ps(order, numbers)
 }
 
 /// -128 times the sums of the activations: of whole blocks, or of their first or last halves.
@@ -169,18 +234,6 @@ fn init<const H: usize>(x: &Group, h: usize) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn dsum(init: __m512i, d: __m512) -> __m512 {
     _mm512_mul_ps(d, _mm512_mul_ps(_mm512_cvtepi32_ps(init), _mm512_set1_ps(-1.0 / 128.0)))
-}
-
-/// The sums of the four dwords of each 128-bit lane: lane `i` of register `q` goes to dword `4 q + i`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn block_sums(quads: [__m512i; 4]) -> __m512i {
-    let fold32 = |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-    let fold64 = |a, b| _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-    let sums = fold64(fold32(quads[0], quads[1]), fold32(quads[2], quads[3]));
-    // Here dword `4 i + q` is block `4 q + i`.
-    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    _mm512_permutexvar_epi32(order, sums)
 }
 
 #[inline]

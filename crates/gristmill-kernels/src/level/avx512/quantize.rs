@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::gemv::{block_sums, floats, line};
+use super::gemv::{dwords, floats, lanes_of_blocks, line};
 use super::transpose::transpose;
 use crate::matmul::activations::{BLOCK, GROUP, Group, TINY};
 
@@ -34,31 +34,37 @@ fn quantize_group(x: &[f32]) -> Group {
         amax = _mm512_max_epi32(amax, column);
     }
     let (d, inverse, usable) = scales_and_inverses(amax, 127.0);
+    let d = lanes_of_blocks(d);
     // SAFETY: sixteen floats are there.
     unsafe { _mm512_storeu_ps(group.d.as_mut_ptr(), d) };
     let mut inverses = [0.0; GROUP];
     // SAFETY: as above.
     unsafe { _mm512_storeu_ps(inverses.as_mut_ptr(), inverse) };
+    let mut codes = [[[[0; 16]; 4]; 4]; 2];
     for (b, block) in blocks.iter().enumerate() {
-        let (q, i) = (b / 4, b % 4);
         if usable >> b & 1 != 0 {
             for part in 0..2 {
                 let scaled = _mm512_mul_ps(half(block, part), _mm512_set1_ps(inverses[b]));
-                let codes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(scaled));
+                let sixteen = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(scaled));
+                let place: &mut [i8; 16] = &mut codes[part][b / 4][b % 4];
                 // SAFETY: sixteen bytes are there.
-                unsafe { _mm_storeu_si128(group.codes[q][part][i].as_mut_ptr().cast(), codes) };
+                unsafe { _mm_storeu_si128(place.as_mut_ptr().cast(), sixteen) };
             }
         }
     }
-    let mut partial = [_mm512_setzero_si512(); 4];
     let ones = _mm512_set1_epi8(1);
     let mut sums = [_mm512_setzero_si512(); 2];
     for part in 0..2 {
+        let mut quads = [_mm512_setzero_si512(); 4];
         for q in 0..4 {
-            let codes = line(&group.codes[q][part]);
-            partial[q] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, codes);
+            quads[q] = line(&codes[part][q]);
         }
-        sums[part] = block_sums(partial);
+        for (j, dwords) in dwords(quads).into_iter().enumerate() {
+            sums[part] = _mm512_dpbusd_epi32(sums[part], ones, dwords);
+            let line: &mut [[i8; 16]; 4] = &mut group.codes.as_flattened_mut()[4 * part + j];
+            // SAFETY: 64 bytes are there.
+            unsafe { _mm512_storeu_si512(line.as_mut_ptr().cast(), dwords) };
+        }
     }
     let init = times_minus_128(sums[0]);
     // SAFETY: sixteen integers are there.
@@ -67,7 +73,7 @@ fn quantize_group(x: &[f32]) -> Group {
     let init = times_minus_128(sums);
     // SAFETY: sixteen integers are there.
     unsafe { _mm512_storeu_si512(group.init.as_mut_ptr().cast(), init) };
-    let dsum = _mm512_mul_ps(floats(&group.d), _mm512_cvtepi32_ps(sums));
+    let dsum = _mm512_mul_ps(d, _mm512_cvtepi32_ps(sums));
     // SAFETY: sixteen floats are there.
     unsafe { _mm512_storeu_ps(group.dsum.as_mut_ptr(), dsum) };
     group

@@ -187,6 +187,7 @@ impl Stored<2> for Q3K {
 
 impl Stored<1> for Iq4Xs {
     const NIBBLES: bool = true;
+    const HALVES: bool = true;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]

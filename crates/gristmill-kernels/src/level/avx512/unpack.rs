@@ -23,6 +23,9 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     /// Whether codes are nibbles of [`bytes`](Self::bytes) and no more.
     const NIBBLES: bool = false;
 
+    /// Whether the low nibbles of a lane are the first half of its block and the high ones the last.
+    const HALVES: bool = false;
+
     /// The codes of quad `quad`: the first sixteen of each block, and the last sixteen of each.
     unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2];
 
@@ -169,6 +172,7 @@ fn table(line: &Line) -> __m512i {
 
 impl<L: Layout> Stored<1> for Plain<L> {
     const NIBBLES: bool = L::BITS == 4 && L::HIGH.is_none();
+    const HALVES: bool = Self::NIBBLES;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
