@@ -16,6 +16,8 @@ use gristmill_tensor::DType;
 use memmap2::MmapMut;
 
 use crate::Team;
+#[cfg(target_arch = "aarch64")]
+use crate::level::neon;
 use crate::level::vector::{Kernel, LANES, Vector, dispatch};
 use crate::level::{Level, level, portable};
 #[cfg(target_arch = "x86_64")]
@@ -108,6 +110,10 @@ impl Arithmetic {
             (Level::Avx2, true) => (avx2::peak::int8, 32),
             #[cfg(target_arch = "x86_64")]
             (Level::Avx2, false) => (avx2::peak::int16, 16),
+            #[cfg(target_arch = "aarch64")]
+            (level @ (Level::Neon | Level::NeonDotprod | Level::NeonI8mm), true) => {
+                neon::peak::int8(level)
+            }
             // Bytes are widened there.
             _ => (portable::peak::int16, 16),
         };

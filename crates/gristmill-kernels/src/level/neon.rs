@@ -5,6 +5,7 @@
 //!
 //! - `ops`: the instructions that are always there, as safe functions.
 //! - `multiply`: bytes times bytes at each level.
+//! - `peak`: that alone, for the roofline.
 //! - `unpack`: stored blocks to registers, driven by the layout table; `superblock`: the same for the K types.
 //! - `gemv`: one token, one row after the other, four blocks in the lanes.
 //! - `gemm`: many tokens, panels of eight rows, four of them in the lanes, and register tiles of 8 x 4.
@@ -13,6 +14,7 @@ mod gemm;
 mod gemv;
 mod multiply;
 pub(crate) mod ops;
+pub(crate) mod peak;
 mod superblock;
 mod unpack;
 

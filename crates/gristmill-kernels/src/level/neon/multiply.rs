@@ -20,6 +20,15 @@ pub(super) trait Multiply: AtLevel {
     /// Adds the products of sixteen pairs to the four sums, whichever to which.
     fn dot(sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t;
 
+    /// The products of [`most`](Self::most).
+    const MOST: usize = 16;
+
+    /// Adds as many products as one step can to four sums: the limit of [`products`](Self::products).
+    #[inline(always)]
+    fn most(sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
+        Self::dot(sums, w, x)
+    }
+
     /// Puts sixteen codes of each of four rows as [`products`](Self::products) wants them.
     fn arrange(rows: [int8x16_t; 4]) -> [int8x16_t; 4];
 
@@ -129,6 +138,13 @@ impl Multiply for tag::NeonDotprod {
 
 impl Multiply for tag::NeonI8mm {
     run_at!(NeonI8mm, "neon,dotprod,i8mm");
+    const MOST: usize = 32;
+
+    #[inline(always)]
+    fn most(sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
+        // SAFETY: this is reached through `run` only.
+        unsafe { smmla(sums, w, x) }
+    }
 
     #[inline(always)]
     fn dot(sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
@@ -156,9 +172,7 @@ impl Multiply for tag::NeonI8mm {
             for pair in 0..2 {
                 let square = &mut squares[half * (H - 1)][pair];
                 for part in 0..2 {
-                    // SAFETY: this is reached through `run` only.
-                    *square =
-                        unsafe { smmla(*square, vld1q_s8(&w[half][2 * pair + part]), x[part]) };
+                    *square = Self::most(*square, vld1q_s8(&w[half][2 * pair + part]), x[part]);
                 }
             }
         }
