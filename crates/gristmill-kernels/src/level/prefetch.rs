@@ -50,6 +50,10 @@ pub(crate) struct Ahead<'a> {
     step: usize,
 }
 
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "only kernels for AVX-512 take so long between loads")
+)]
 impl<'a> Ahead<'a> {
     /// All of `bytes`, in at most `n_steps` steps.
     pub(crate) fn new(bytes: &'a [u8], n_steps: usize) -> Ahead<'a> {
