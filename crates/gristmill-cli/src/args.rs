@@ -267,6 +267,22 @@ pub(crate) struct ModelArgs {
     /// Type of the cached keys and values
     #[arg(long, visible_alias = "cache-type-k", value_name = "TYPE", default_value = "f16")]
     pub(crate) cache_type: CacheTypeArg,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
+    /// Compute the same bits however the prompt is cut into batches; slower for F16 and BF16 weights
+    #[arg(long)]
+    pub(crate) deterministic: bool,
+}
+
+/// Where the weights are.
+#[derive(Args, Clone, Copy, Default)]
+pub(crate) struct MemoryArgs {
+    /// Copy the weights into memory instead of reading them where the file is mapped
+    #[arg(long)]
+    pub(crate) no_mmap: bool,
+    /// Keep the mapped file in memory; the system's limit on locked memory must allow it
+    #[arg(long, conflicts_with = "no_mmap")]
+    pub(crate) mlock: bool,
 }
 
 /// The types of cached keys and values.
@@ -466,6 +482,8 @@ pub(crate) struct Bench {
     /// Measure the machine before and after each test, and say how near to its limits the test came
     #[arg(short, long)]
     pub(crate) verbose: bool,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
 }
 
 impl Bench {

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gristmill::runtime::{CacheType, Model, Session, SessionOptions};
-use gristmill::tensor::{Checkpoint, TensorInfo, keys};
+use gristmill::runtime::{CacheType, Model, Residence, Session, SessionOptions};
+use gristmill::tensor::{Access, Checkpoint, TensorInfo, keys};
 use gristmill::tokenizer::{EncodeOptions, Tokenizer};
 use gristmill::{OpenOptions, Opened};
 
-use crate::args::{CacheTypeArg, SourceArgs};
+use crate::args::{CacheTypeArg, MemoryArgs, SourceArgs};
 use crate::exit::Result;
 
 /// A model ready to run.
@@ -24,10 +24,17 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Opens a model. A tokenizer is only missed when text is to be read or written.
     pub(crate) fn open(path: &Path, args: &SourceArgs) -> Result<Loaded> {
+        Loaded::open_in(path, args, MemoryArgs::default())
+    }
+
+    /// The same, with a say in where the weights are.
+    pub(crate) fn open_in(path: &Path, args: &SourceArgs, memory: MemoryArgs) -> Result<Loaded> {
         let started = Instant::now();
-        let options = OpenOptions { vocab_less: true, ..opening(args) };
+        let access = if memory.mlock { Access::Locked } else { Access::Map };
+        let options = OpenOptions { vocab_less: true, access, ..opening(args) };
         let opened = gristmill::open_with(path, &options)?;
-        let model = opened.model()?;
+        let residence = if memory.no_mmap { Residence::Copied } else { Residence::Auto };
+        let model = opened.model_in(residence)?;
         Ok(Loaded { model, load_time: started.elapsed(), opened })
     }
 
@@ -71,6 +78,7 @@ pub(crate) fn session(
     n_batch: usize,
     threads: Option<usize>,
     cache: CacheTypeArg,
+    deterministic: bool,
 ) -> Result<Session> {
     let defaults = SessionOptions::default();
     let options = SessionOptions {
@@ -81,7 +89,7 @@ pub(crate) fn session(
             CacheTypeArg::F16 => CacheType::F16,
             CacheTypeArg::F32 => CacheType::F32,
         },
-        ..defaults
+        deterministic,
     };
     Ok(Session::new(Arc::clone(&loaded.model), options).map_err(gristmill::Error::from)?)
 }

@@ -57,7 +57,7 @@ pub(crate) fn run(args: Bench) -> Result {
     let mut printer = Printer::new(&args);
     printer.begin();
     for file in files {
-        let loaded = Loaded::open(file, &SourceArgs::default())?;
+        let loaded = Loaded::open_in(file, &SourceArgs::default(), args.memory)?;
         let description = describe(&loaded);
         let work = Work::of(&loaded);
         for config in configs(&args) {
@@ -102,7 +102,7 @@ fn measure(args: &Bench, loaded: &Loaded, config: Config, test: Test) -> Result<
     let mut tokens = test::Tokens::new(loaded);
     let mut sessions = Vec::with_capacity(test.n_parallel);
     for _ in 0..test.n_parallel {
-        let mut session = model::session(loaded, n_ctx, n_batch, Some(n_threads), cache)?;
+        let mut session = model::session(loaded, n_ctx, n_batch, Some(n_threads), cache, false)?;
         if n_depth > 0 {
             session.feed(&tokens.take(n_depth)).map_err(gristmill::Error::from)?;
         }

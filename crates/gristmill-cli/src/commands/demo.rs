@@ -116,7 +116,7 @@ fn show(args: &Demo, folder: &Path) -> Result {
 
     say!("a story from the Q4_0 file:");
     let loaded = Loaded::open(&smallest, &SourceArgs::default())?;
-    let mut session = session(&loaded, 512, 512, args.threads, CacheTypeArg::F16)?;
+    let mut session = session(&loaded, 512, 512, args.threads, CacheTypeArg::F16, false)?;
     let prompt = loaded.encode(&args.prompt, true, false)?;
     let sampling = SamplerOptions {
         temp: 0.7,
@@ -156,7 +156,7 @@ fn measure(file: &Path, threads: Option<usize>) -> Result<f64> {
     let loaded = Loaded::open(file, &SourceArgs::default())?;
     let mut tokens = loaded.encode(HELDOUT, false, false)?;
     tokens.truncate(N_MEASURED);
-    let mut session = session(&loaded, N_CTX, N_CTX, threads, CacheTypeArg::F16)?;
+    let mut session = session(&loaded, N_CTX, N_CTX, threads, CacheTypeArg::F16, false)?;
     let windows = Windows::Sliding { stride: N_CTX };
     let score =
         perplexity(&mut session, &tokens, N_CTX, windows, &mut |_, _, _| interrupt::check())

@@ -10,7 +10,7 @@ use crate::output::say;
 
 /// Runs the model over the tokens and writes the file, batch by batch.
 pub(crate) fn run(args: Logits) -> Result {
-    let loaded = Loaded::open(&args.model.model, &args.model.source_args)?;
+    let loaded = Loaded::open_in(&args.model.model, &args.model.source_args, args.model.memory)?;
     let tokens = match (&args.tokens, &args.prompt) {
         (Some(ids), _) => ids.clone(),
         (None, Some(text)) => loaded.encode(text, true, true)?,
@@ -27,6 +27,7 @@ pub(crate) fn run(args: Logits) -> Result {
         args.model.batch_size,
         args.model.threads,
         args.model.cache_type,
+        args.model.deterministic,
     )?;
 
     let file = AtomicFile::create(&args.output, args.force).map_err(gristmill::Error::from)?;

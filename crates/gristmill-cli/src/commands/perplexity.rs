@@ -25,7 +25,7 @@ pub(crate) fn run(args: Perplexity) -> Result {
         None => Windows::Halves { bos: tokenizer.bos().filter(|_| tokenizer.adds_bos()) },
     };
     let mut session =
-        model::session(&loaded, args.ctx, args.ctx.min(512), args.threads, args.cache_type)?;
+        model::session(&loaded, args.ctx, args.ctx.min(512), args.threads, args.cache_type, false)?;
 
     let draw = !args.quiet && !args.json && std::io::stderr().is_terminal();
     let bar = if draw { ProgressBar::new(0) } else { ProgressBar::hidden() };

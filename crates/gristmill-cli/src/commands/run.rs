@@ -18,7 +18,7 @@ const DEFAULT_CTX: usize = 4096;
 
 /// Runs.
 pub(crate) fn run(args: Run) -> Result {
-    let loaded = Loaded::open(&args.model.model, &args.model.source_args)?;
+    let loaded = Loaded::open_in(&args.model.model, &args.model.source_args, args.model.memory)?;
     let n_ctx = match (args.model.ctx_size, loaded.trained_context()) {
         (Some(0), Some(trained)) => trained,
         (Some(0), None) => return Err("the model does not say its context; give -c N".into()),
@@ -27,8 +27,14 @@ pub(crate) fn run(args: Run) -> Result {
     };
     let prompt = prompt(&args, &loaded)?;
     let options = &args.model;
-    let mut session =
-        model::session(&loaded, n_ctx, options.batch_size, options.threads, options.cache_type)?;
+    let mut session = model::session(
+        &loaded,
+        n_ctx,
+        options.batch_size,
+        options.threads,
+        options.cache_type,
+        options.deterministic,
+    )?;
     match prompt {
         Some(prompt) => once(&args, &loaded, &mut session, &prompt),
         None => converse(&args, &loaded, &mut session),
