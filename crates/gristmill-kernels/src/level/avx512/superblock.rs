@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::unpack::{Stored, load, look_up, nibbles};
-use crate::matmul::blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K, number, six_bits_of_all};
+use crate::matmul::blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K, six_bits_of_all};
 use crate::matmul::layout::IQ4;
 
 /// Super-block `half` of a group, if it is there.
@@ -258,13 +258,14 @@ fn pairs(group: &[u8], bytes: usize, at: usize) -> __m256i {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn factors(group: &[u8], bytes: usize, at: usize, sign: f32) -> __m512 {
-    let mut factors = [0.0; 2];
+    let mut words = [_mm_setzero_si128(); 2];
     for half in 0..2 {
         if let Some(block) = super_block(group, bytes, half) {
-            factors[half] = sign * number(block, at);
+            words[half] = _mm_set1_epi16(i16::from_le_bytes([block[at], block[at + 1]]));
         }
     }
-    _mm512_mask_mov_ps(_mm512_set1_ps(factors[0]), 0xff00, _mm512_set1_ps(factors[1]))
+    let factors = _mm512_cvtph_ps(_mm256_set_m128i(words[1], words[0]));
+    _mm512_mul_ps(factors, _mm512_set1_ps(sign))
 }
 
 /// Signed bytes times factors: even ones are those of first halves of blocks, odd ones of last halves.
