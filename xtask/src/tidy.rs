@@ -34,6 +34,7 @@ const DEVELOPMENT: &[&str] = &["gristmill-testkit", "fuzz"];
 const UNSAFE_PLACES: &[&str] = &[
     "crates/gristmill-tensor/src/mmap.rs",
     "crates/gristmill-kernels/src/team.rs",
+    "crates/gristmill-kernels/src/team/",
     "crates/gristmill-kernels/src/level/",
     "crates/gristmill-quant/src/level.rs",
     "crates/gristmill-testkit/src/heap.rs",

@@ -12,26 +12,18 @@
     reason = "a job borrowed from the caller's stack is lent to threads that live longer"
 )]
 
+mod tiles;
+mod wait;
+
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
-use std::marker::PhantomData;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
-use crate::level::prefetch::prefetch_address;
-
-/// How long a waiting thread only spins, then also yields its core now and then, and (workers) at last sleeps.
-const SPIN: Duration = Duration::from_micros(50);
-const DOZE: Duration = Duration::from_micros(200);
-
-/// How much memory a waiting thread asks for between two looks at the gate, and in one wait: less than what the
-/// second-level cache holds.
-const FETCH: usize = 512;
-const MOST_AHEAD: usize = 128 << 10;
+pub use tiles::{Cut, Grid, Tile};
+use wait::{Fetch, Patience};
 
 /// More threads than any machine has; keeps the count of entered workers inside the gate's low bits.
 const MAX_THREADS: usize = 1024;
@@ -172,41 +164,6 @@ impl Team {
             resume_unwind(panic);
         }
     }
-
-    /// Calls `f(i, chunk)` for each run of `chunk_len` elements of `out` (the last may be shorter), in parallel.
-    pub fn for_each_chunk_mut<T: Send>(
-        &self,
-        out: &mut [T],
-        chunk_len: usize,
-        f: &(dyn Fn(usize, &mut [T]) + Sync),
-    ) {
-        let row_len = out.len();
-        let grid = Grid { values: out, row_len, tile_rows: 1, cut: Cut::every(chunk_len) };
-        self.for_each_tile_mut(&mut [grid], &|_, mut tile| {
-            f(tile.columns().start / chunk_len, tile.row_mut(0));
-        });
-    }
-
-    /// Cuts each of `grids` into tiles and calls `f(grid number, tile)` for every tile, in parallel. Several grids
-    /// make one job, so that products of the same activations (q, k and v) need one round of waiting.
-    pub fn for_each_tile_mut<T: Send>(
-        &self,
-        grids: &mut [Grid<'_, T>],
-        f: &(dyn Fn(usize, Tile<'_, T>) + Sync),
-    ) {
-        let shared: Vec<SharedGrid<'_, T>> = grids.iter_mut().map(SharedGrid::new).collect();
-        let n_tasks = shared.iter().map(|grid| grid.n_tiles).sum();
-        self.run(n_tasks, &|mut index| {
-            for (number, grid) in shared.iter().enumerate() {
-                if index < grid.n_tiles {
-                    // SAFETY: `run` gives each index once, so each tile is handed out once.
-                    let tile = unsafe { grid.tile(index) };
-                    return f(number, tile);
-                }
-                index -= grid.n_tiles;
-            }
-        });
-    }
 }
 
 impl Drop for Team {
@@ -276,7 +233,7 @@ impl Shared {
         let Ahead { start, piece } = &self.ahead.0;
         let (start, piece) = (start.load(Ordering::Relaxed), piece.load(Ordering::Relaxed));
         let at = start.wrapping_add(number.wrapping_mul(piece));
-        Fetch { at, left: piece.min(MOST_AHEAD) }
+        Fetch::new(at, piece)
     }
 
     /// Claims and does tasks until none is left. Panics are kept for the caller of `run`.
@@ -294,210 +251,6 @@ impl Shared {
             self.next.0.store(job.n_tasks, Ordering::Relaxed);
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
         }
-    }
-}
-
-/// Memory that a waiting thread asks for, a little at a time.
-struct Fetch {
-    at: usize,
-    left: usize,
-}
-
-impl Fetch {
-    /// Asks for the next few lines, if there are any.
-    fn some(&mut self) {
-        if self.left > 0 {
-            let n_bytes = self.left.min(FETCH);
-            prefetch_address(self.at, n_bytes);
-            self.at = self.at.wrapping_add(n_bytes);
-            self.left -= n_bytes;
-        }
-    }
-}
-
-/// Waiting that starts fast and becomes considerate.
-struct Patience {
-    since: Option<Instant>,
-    rounds: u32,
-    yields: bool,
-}
-
-impl Patience {
-    fn new() -> Patience {
-        Patience { since: None, rounds: 0, yields: false }
-    }
-
-    /// Waits a little; false once it has been long enough to go to sleep, if one can.
-    fn wait(&mut self) -> bool {
-        std::hint::spin_loop();
-        self.rounds = self.rounds.wrapping_add(1);
-        if !self.rounds.is_multiple_of(64) {
-            return true;
-        }
-        let waited = self.since.get_or_insert_with(Instant::now).elapsed();
-        self.yields |= waited > SPIN;
-        if self.yields {
-            thread::yield_now();
-        }
-        waited < DOZE
-    }
-}
-
-/// Where a matrix is cut between columns: first some wide tiles, then narrow ones.
-///
-/// A few wide tiles are claimed fast and read long stretches of memory; the narrow ones at the end let all threads
-/// finish together.
-#[derive(Clone, Copy, Debug)]
-pub struct Cut {
-    /// How many wide tiles there are at most.
-    pub n_wide: usize,
-    /// Their columns.
-    pub wide: usize,
-    /// The columns of the other tiles, at least 1.
-    pub narrow: usize,
-}
-
-impl Cut {
-    /// Tiles of the same width.
-    pub fn every(columns: usize) -> Cut {
-        Cut { n_wide: 0, wide: 0, narrow: columns }
-    }
-
-    /// How many tiles a row of `row_len` columns makes.
-    fn n_tiles(self, row_len: usize) -> usize {
-        match row_len.checked_sub(self.n_wide * self.wide) {
-            Some(rest) => self.n_wide + rest.div_ceil(self.narrow),
-            None => row_len.div_ceil(self.wide),
-        }
-    }
-
-    /// Where tile `i` starts.
-    fn start(self, i: usize) -> usize {
-        i.min(self.n_wide) * self.wide + i.saturating_sub(self.n_wide) * self.narrow
-    }
-}
-
-/// A row-major matrix that [`Team::for_each_tile_mut`] cuts into tiles; those at the lower and right edges may be
-/// smaller than the others.
-pub struct Grid<'a, T> {
-    /// The elements, a whole number of rows.
-    pub values: &'a mut [T],
-    /// Elements per row.
-    pub row_len: usize,
-    /// Rows per tile, at least 1.
-    pub tile_rows: usize,
-    /// How the columns are cut.
-    pub cut: Cut,
-}
-
-/// A grid that several threads take tiles from.
-struct SharedGrid<'a, T> {
-    start: *mut T,
-    n_rows: usize,
-    row_len: usize,
-    tile_rows: usize,
-    cut: Cut,
-    tiles_per_row: usize,
-    n_tiles: usize,
-    borrow: PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: threads only take disjoint tiles from it, which are `&mut [T]` in effect and need `T: Send`.
-unsafe impl<T: Send> Sync for SharedGrid<'_, T> {}
-
-impl<'a, T> SharedGrid<'a, T> {
-    fn new(grid: &'a mut Grid<'_, T>) -> SharedGrid<'a, T> {
-        let Grid { values, row_len, tile_rows, cut } = grid;
-        assert!(*tile_rows > 0 && cut.narrow > 0, "tiles have a size");
-        assert!(cut.n_wide == 0 || cut.wide > 0, "tiles have a size");
-        let n_rows = if values.is_empty() { 0 } else { values.len() / *row_len };
-        assert_eq!(values.len(), n_rows * *row_len, "a whole number of rows");
-        let tiles_per_row = cut.n_tiles(*row_len);
-        SharedGrid {
-            start: values.as_mut_ptr(),
-            n_rows,
-            row_len: *row_len,
-            tile_rows: *tile_rows,
-            cut: *cut,
-            tiles_per_row,
-            n_tiles: n_rows.div_ceil(*tile_rows) * tiles_per_row,
-            borrow: PhantomData,
-        }
-    }
-
-    /// Tile number `index`, counted along the rows.
-    ///
-    /// # Safety
-    /// Each index is asked for at most once.
-    unsafe fn tile(&self, index: usize) -> Tile<'a, T> {
-        assert!(index < self.n_tiles, "inside the grid");
-        let row = index / self.tiles_per_row * self.tile_rows;
-        let [column, next] = [0, 1].map(|ahead| self.cut.start(index % self.tiles_per_row + ahead));
-        Tile {
-            start: self.start,
-            row_len: self.row_len,
-            rows: row..self.n_rows.min(row + self.tile_rows),
-            columns: column..self.row_len.min(next),
-            borrow: PhantomData,
-        }
-    }
-}
-
-/// A part of a [`Grid`] that one task may write: some rows, and of each the same range of columns.
-pub struct Tile<'a, T> {
-    start: *mut T,
-    row_len: usize,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    borrow: PhantomData<&'a mut [T]>,
-}
-
-impl<T> Tile<'_, T> {
-    /// The rows of the grid that are in this tile.
-    pub fn rows(&self) -> Range<usize> {
-        self.rows.clone()
-    }
-
-    /// The columns of the grid that are in this tile.
-    pub fn columns(&self) -> Range<usize> {
-        self.columns.clone()
-    }
-
-    /// This tile's columns of row `row`, counted in the grid.
-    ///
-    /// # Panics
-    /// When the row is not in the tile.
-    pub fn row_mut(&mut self, row: usize) -> &mut [T] {
-        assert!(self.rows.contains(&row), "a row of this tile");
-        // SAFETY: rows and columns of a tile lie inside the grid's slice.
-        let start = unsafe { self.start.add(row * self.row_len + self.columns.start) };
-        // SAFETY: no other tile covers these elements, and `self` is borrowed while the slice lives.
-        unsafe { std::slice::from_raw_parts_mut(start, self.columns.len()) }
-    }
-
-    /// A smaller tile inside this one, borrowed from it.
-    ///
-    /// # Panics
-    /// When the ranges, counted in the grid, reach outside this tile.
-    pub fn part(&mut self, rows: Range<usize>, columns: Range<usize>) -> Tile<'_, T> {
-        let inside = |part: &Range<usize>, whole: &Range<usize>| {
-            whole.start <= part.start && part.start <= part.end && part.end <= whole.end
-        };
-        assert!(
-            inside(&rows, &self.rows) && inside(&columns, &self.columns),
-            "a part of this tile"
-        );
-        Tile { start: self.start, row_len: self.row_len, rows, columns, borrow: PhantomData }
-    }
-
-    /// Where each row of the tile starts: its `n`-th row is at `pointer + n * stride`, and `columns().len()` elements
-    /// there may be written while the tile is borrowed.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        expect(dead_code, reason = "only kernels with raw stores need it")
-    )]
-    pub(crate) fn raw(&mut self) -> (*mut T, usize) {
-        (self.start.wrapping_add(self.rows.start * self.row_len + self.columns.start), self.row_len)
     }
 }
 

@@ -1,3 +1,4 @@
+use super::wait::DOZE;
 use super::*;
 use std::sync::atomic::AtomicU32;
 
