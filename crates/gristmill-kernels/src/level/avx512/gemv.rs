@@ -185,11 +185,8 @@ fn codes<S: Stored<H>, const H: usize, const FULL: bool>(
         }
         return codes;
     }
-    let last = dwords(halves[1]);
-    for j in 0..4 {
-        codes[j] = first[j];
-        codes[4 + j] = last[j];
-    }
+    codes[..4].copy_from_slice(&first);
+    codes[4..].copy_from_slice(&dwords(halves[1]));
     codes
 }
 
