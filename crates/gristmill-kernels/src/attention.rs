@@ -19,7 +19,7 @@ mod partial;
 
 use std::cell::RefCell;
 
-use crate::kv_cache::{Element, HeadShape, PAGE, Pages};
+use crate::kv_cache::{Element, HeadShape, PAGE, Page, for_pages};
 use crate::level::vector::{Kernel, Vector, dispatch};
 use crate::team::{self, Cut, Grid};
 use crate::{KvCache, Team};
@@ -92,17 +92,16 @@ pub fn attend(
     assert!(n_head.is_multiple_of(shape.n_head_kv), "every key-value head has as many query heads");
     assert!(attention.slopes.is_empty() || attention.slopes.len() == n_head, "a slope per head");
     assert!(first + q.len() / width <= cache.capacity(), "the keys are there");
-    match cache.pages() {
-        Pages::F16(pages) => attend_pages(team, attention, shape, pages, first, q, out, scratch),
-        Pages::F32(pages) => attend_pages(team, attention, shape, pages, first, q, out, scratch),
-    }
+    for_pages!(cache.pages(), pages => {
+        attend_pages(team, attention, shape, pages, first, q, out, scratch);
+    });
 }
 
 fn attend_pages<E: Element>(
     team: &Team,
     attention: &Attention<'_>,
     shape: HeadShape,
-    pages: &[Vec<E>],
+    pages: &[Page<E>],
     first: usize,
     q: &[f32],
     out: &mut [f32],
@@ -188,7 +187,7 @@ impl Attention<'_> {
 struct Tile<'a, E> {
     attention: &'a Attention<'a>,
     shape: HeadShape,
-    pages: &'a [Vec<E>],
+    pages: &'a [Page<E>],
     part: std::ops::Range<usize>,
     first: usize,
     q: &'a [f32],
@@ -266,17 +265,9 @@ impl<E: Element> Tile<'_, E> {
                 ),
             };
         }
-        let (keys, values) = self.shape.head(&self.pages[page], self.head_kv);
+        let head = &self.pages[page][self.head_kv];
         let mut partial = Partial::of_rows(self.state, self.shape, first_row, N);
-        merge_page::<V, E, N>(
-            self.attention.scale,
-            self.shape,
-            &rows,
-            keys,
-            values,
-            weights,
-            &mut partial,
-        );
+        merge_page::<V, E, N>(self.attention.scale, self.shape, &rows, head, weights, &mut partial);
     }
 }
 

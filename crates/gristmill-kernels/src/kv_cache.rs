@@ -5,20 +5,27 @@
 //! of attention (scores and weighted values) plain row-major ones without sums across a vector:
 //!
 //! ```text
-//! page = head 0 | head 1 | …      head = keys [head_dim, PAGE] | values [PAGE, head_dim rounded up to 16]
+//! page = head 0 | head 1 | …      head = keys   [head_dim, PAGE]                        scales [blocks, PAGE]
+//!                                        values [PAGE, head_dim rounded up to 16]       scales [PAGE, blocks]
 //! ```
+//!
+//! Only codes ([`CacheType::Q8_0`]) have scales, one for each [`BLOCK`] dimensions of a head at a position. They lie
+//! as the products want them: beside each other where positions are, one per row where dimensions are.
 
 use std::collections::TryReserveError;
 
+use gristmill_quant::{Q8_0, Quantize};
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 
 use crate::Team;
-use crate::level::vector::{LANES, Vector};
+use crate::level::vector::{Kernel, LANES, Vector, dispatch};
 
 /// Positions per page. It is also the length of attention's partial sums, so it decides rounding and must not depend
 /// on the machine.
 pub(crate) const PAGE: usize = 128;
+
+/// Dimensions that are narrowed together, and share a scale if they become codes. A head's last block may be shorter.
+pub(crate) const BLOCK: usize = 32;
 
 /// Elements written by one thread while another would only be waking up.
 const GRAIN: usize = 16_384;
@@ -31,64 +38,94 @@ pub enum CacheType {
     F16,
     /// Four bytes each, exact.
     F32,
-}
-
-impl CacheType {
-    /// Bytes per element.
-    pub fn bytes(self) -> usize {
-        match self {
-            CacheType::F16 => 2,
-            CacheType::F32 => 4,
-        }
-    }
+    /// The numbers of ggml's Q8_0: a signed byte each, times a scale that 32 dimensions of a head share. Magnitudes
+    /// above 65504 are stored as that.
+    Q8_0,
 }
 
 /// An element of a cache.
 pub(crate) trait Element: Copy + Send + Sync {
     const ZERO: Self;
 
+    /// Whether elements are codes, which mean something only times the scale of their block.
+    const SCALED: bool;
+
     /// Sixteen of them, widened.
     fn load<V: Vector>(x: &[Self; LANES]) -> V;
 
-    /// Stores `x` in `out`, of the same length.
-    fn narrow(x: &[f32], out: &mut [Self]);
+    /// A block of numbers, narrowed, and its scale (1 for what is no code).
+    fn narrow<V: Vector>(x: &[f32; BLOCK]) -> ([Self; BLOCK], f32);
 }
 
 impl Element for f32 {
     const ZERO: f32 = 0.0;
+    const SCALED: bool = false;
 
     #[inline(always)]
     fn load<V: Vector>(x: &[f32; LANES]) -> V {
         V::load(x)
     }
 
-    fn narrow(x: &[f32], out: &mut [f32]) {
-        out.copy_from_slice(x);
+    #[inline(always)]
+    fn narrow<V: Vector>(x: &[f32; BLOCK]) -> ([f32; BLOCK], f32) {
+        (*x, 1.0)
     }
 }
 
 impl Element for f16 {
     const ZERO: f16 = f16::ZERO;
+    const SCALED: bool = false;
 
     #[inline(always)]
     fn load<V: Vector>(x: &[f16; LANES]) -> V {
         V::load_f16(x)
     }
 
-    fn narrow(x: &[f32], out: &mut [f16]) {
-        // An infinity would turn the products with masked (zero) weights into NaN.
-        let largest = f16::MAX.to_f32();
-        for (x, out) in x.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
-            let mut clamped = [0.0; BLOCK];
-            let clamped = &mut clamped[..x.len()];
-            clamped.iter_mut().zip(x).for_each(|(y, x)| *y = x.clamp(-largest, largest));
-            out.convert_from_f32_slice(clamped);
+    #[inline(always)]
+    fn narrow<V: Vector>(x: &[f32; BLOCK]) -> ([f16; BLOCK], f32) {
+        let mut narrow = [f16::ZERO; BLOCK];
+        for (x, out) in x.as_chunks().0.iter().zip(narrow.as_chunks_mut().0) {
+            saturate(V::load(x)).store_f16(out);
         }
+        (narrow, 1.0)
     }
 }
 
-/// Elements converted at once.
-const BLOCK: usize = 64;
+impl Element for i8 {
+    const ZERO: i8 = 0;
+    const SCALED: bool = true;
+
+    #[inline(always)]
+    fn load<V: Vector>(x: &[i8; LANES]) -> V {
+        V::load_i8(x)
+    }
+
+    #[inline(always)]
+    fn narrow<V: Vector>(x: &[f32; BLOCK]) -> ([i8; BLOCK], f32) {
+        let mut saturated = [0.0; BLOCK];
+        let mut sum = V::splat(0.0);
+        for (x, out) in x.as_chunks().0.iter().zip(saturated.as_chunks_mut().0) {
+            let x = saturate(V::load(x));
+            x.store(out);
+            sum = sum + x;
+        }
+        let mut bytes = [0; 2 + BLOCK];
+        Q8_0::quantize(&saturated, &mut bytes);
+        let [low, high, codes @ ..] = bytes;
+        // No code says NaN, but a scale can, for its whole block. The other sums are finite.
+        let is_nan = sum.sum().is_nan();
+        let scale = if is_nan { f16::NAN } else { f16::from_le_bytes([low, high]) };
+        (codes.map(|code| code as i8), scale.to_f32())
+    }
+}
+
+/// Magnitudes up to the largest of half precision; NaN stays. An infinity would turn the products with masked (zero)
+/// weights into NaN.
+#[inline(always)]
+fn saturate<V: Vector>(x: V) -> V {
+    let largest = f16::MAX.to_f32();
+    V::splat(-largest).max(V::splat(largest).min(x))
+}
 
 /// The cache of one attention layer.
 #[derive(Clone, Debug)]
@@ -100,8 +137,56 @@ pub struct KvCache {
 /// The pages by the type of their elements.
 #[derive(Clone, Debug)]
 pub(crate) enum Pages {
-    F16(Vec<Vec<f16>>),
-    F32(Vec<Vec<f32>>),
+    F16(Vec<Page<f16>>),
+    F32(Vec<Page<f32>>),
+    Q8_0(Vec<Page<i8>>),
+}
+
+/// Does the same with the pages of every type.
+macro_rules! for_pages {
+    ($all:expr, $pages:pat => $work:expr) => {
+        match $all {
+            $crate::kv_cache::Pages::F16($pages) => $work,
+            $crate::kv_cache::Pages::F32($pages) => $work,
+            $crate::kv_cache::Pages::Q8_0($pages) => $work,
+        }
+    };
+}
+pub(crate) use for_pages;
+
+/// [`PAGE`] positions: what each key-value head has of them.
+pub(crate) type Page<E> = Vec<Head<E>>;
+
+/// The keys and values of one head in a page. The scales are empty if elements are no codes.
+#[derive(Clone, Debug)]
+pub(crate) struct Head<E> {
+    /// `[head_dim, PAGE]`.
+    pub(crate) keys: Vec<E>,
+    /// `[blocks, PAGE]`.
+    pub(crate) key_scales: Vec<f32>,
+    /// `[PAGE, value_width]`.
+    pub(crate) values: Vec<E>,
+    /// `[PAGE, blocks]`.
+    pub(crate) value_scales: Vec<f32>,
+}
+
+impl<E: Element> Head<E> {
+    /// All zeros.
+    fn new(shape: HeadShape) -> Result<Head<E>, TryReserveError> {
+        fn zeros<T: Copy>(zero: T, n: usize) -> Result<Vec<T>, TryReserveError> {
+            let mut zeros = Vec::new();
+            zeros.try_reserve_exact(n)?;
+            zeros.resize(n, zero);
+            Ok(zeros)
+        }
+        let n_scales = if E::SCALED { PAGE * shape.n_blocks() } else { 0 };
+        Ok(Head {
+            keys: zeros(E::ZERO, PAGE * shape.head_dim)?,
+            key_scales: zeros(0.0, n_scales)?,
+            values: zeros(E::ZERO, PAGE * shape.value_width())?,
+            value_scales: zeros(0.0, n_scales)?,
+        })
+    }
 }
 
 /// The extents of what is cached.
@@ -117,15 +202,9 @@ impl HeadShape {
         self.head_dim.next_multiple_of(LANES)
     }
 
-    /// Elements per head and page.
-    pub(crate) fn head_len(self) -> usize {
-        PAGE * (self.head_dim + self.value_width())
-    }
-
-    /// The keys, `[head_dim, PAGE]`, and values, `[PAGE, value_width]`, of head `head` in `page`.
-    #[inline(always)]
-    pub(crate) fn head<E>(self, page: &[E], head: usize) -> (&[E], &[E]) {
-        page[head * self.head_len()..][..self.head_len()].split_at(PAGE * self.head_dim)
+    /// Blocks that share a scale, per position.
+    pub(crate) fn n_blocks(self) -> usize {
+        self.head_dim.div_ceil(BLOCK)
     }
 }
 
@@ -135,6 +214,7 @@ impl KvCache {
         let pages = match cache_type {
             CacheType::F16 => Pages::F16(Vec::new()),
             CacheType::F32 => Pages::F32(Vec::new()),
+            CacheType::Q8_0 => Pages::Q8_0(Vec::new()),
         };
         KvCache { shape: HeadShape { n_head_kv, head_dim }, pages }
     }
@@ -146,8 +226,16 @@ impl KvCache {
         cache_type: CacheType,
         n_positions: usize,
     ) -> Option<usize> {
-        let per_head = head_dim.checked_next_multiple_of(LANES)?.checked_add(head_dim)?;
-        let per_position = per_head.checked_mul(n_head_kv)?.checked_mul(cache_type.bytes())?;
+        let n_elements = head_dim.checked_next_multiple_of(LANES)?.checked_add(head_dim)?;
+        let per_head = match cache_type {
+            CacheType::F16 => n_elements.checked_mul(size_of::<f16>())?,
+            CacheType::F32 => n_elements.checked_mul(size_of::<f32>())?,
+            CacheType::Q8_0 => {
+                let n_scales = 2 * head_dim.div_ceil(BLOCK);
+                n_elements.checked_add(n_scales.checked_mul(size_of::<f32>())?)?
+            }
+        };
+        let per_position = per_head.checked_mul(n_head_kv)?;
         n_positions.checked_next_multiple_of(PAGE)?.checked_mul(per_position)
     }
 
@@ -156,33 +244,28 @@ impl KvCache {
     /// # Errors
     /// When there is no memory; what was cached is still there.
     pub fn reserve(&mut self, n_positions: usize) -> Result<(), TryReserveError> {
-        let n_pages = n_positions.div_ceil(PAGE);
-        let page_len = self.shape.n_head_kv * self.shape.head_len();
         fn grow<E: Element>(
-            pages: &mut Vec<Vec<E>>,
+            pages: &mut Vec<Page<E>>,
             n_pages: usize,
-            page_len: usize,
+            shape: HeadShape,
         ) -> Result<(), TryReserveError> {
             while pages.len() < n_pages {
                 let mut page = Vec::new();
-                page.try_reserve_exact(page_len)?;
-                page.resize(page_len, E::ZERO);
+                page.try_reserve_exact(shape.n_head_kv)?;
+                for _ in 0..shape.n_head_kv {
+                    page.push(Head::new(shape)?);
+                }
                 pages.push(page);
             }
             Ok(())
         }
-        match &mut self.pages {
-            Pages::F16(pages) => grow(pages, n_pages, page_len),
-            Pages::F32(pages) => grow(pages, n_pages, page_len),
-        }
+        let n_pages = n_positions.div_ceil(PAGE);
+        for_pages!(&mut self.pages, pages => grow(pages, n_pages, self.shape))
     }
 
     /// Positions there is room for.
     pub fn capacity(&self) -> usize {
-        PAGE * match &self.pages {
-            Pages::F16(pages) => pages.len(),
-            Pages::F32(pages) => pages.len(),
-        }
+        PAGE * for_pages!(&self.pages, pages => pages.len())
     }
 
     /// Stores the keys and values of the tokens from position `first` on: rows of all heads, as projected.
@@ -196,10 +279,7 @@ impl KvCache {
             "whole rows of keys and values"
         );
         assert!(first + k.len() / width <= self.capacity(), "room was reserved");
-        match &mut self.pages {
-            Pages::F16(pages) => write(team, self.shape, pages, first, k, v),
-            Pages::F32(pages) => write(team, self.shape, pages, first, k, v),
-        }
+        for_pages!(&mut self.pages, pages => write(team, self.shape, pages, first, k, v));
     }
 
     pub(crate) fn shape(&self) -> HeadShape {
@@ -214,7 +294,7 @@ impl KvCache {
 fn write<E: Element>(
     team: &Team,
     shape: HeadShape,
-    pages: &mut [Vec<E>],
+    pages: &mut [Page<E>],
     first: usize,
     k: &[f32],
     v: &[f32],
@@ -229,47 +309,71 @@ fn write<E: Element>(
         let (k, v) = (&k[rows.clone()], &v[rows]);
         let slot = positions.start - start;
         let page = &mut pages[page_number];
-        if 2 * k.len() < GRAIN {
-            for (head, page) in page.chunks_exact_mut(shape.head_len()).enumerate() {
-                write_head(shape, page, head, slot, k, v);
-            }
-        } else {
-            team.for_each_chunk_mut(page, shape.head_len(), &|head, page| {
-                write_head(shape, page, head, slot, k, v)
-            });
-        }
+        let team = if 2 * k.len() < GRAIN { Team::alone() } else { team };
+        team.for_each_chunk_mut(page, 1, &|number, heads| {
+            heads.iter_mut().for_each(|head| dispatch(Write { shape, head, number, slot, k, v }));
+        });
     }
 }
 
 /// Stores one head of consecutive tokens, the first of which has the place `slot` in its page.
-fn write_head<E: Element>(
+struct Write<'a, E> {
     shape: HeadShape,
-    page: &mut [E],
-    head: usize,
+    head: &'a mut Head<E>,
+    number: usize,
     slot: usize,
-    k: &[f32],
-    v: &[f32],
-) {
-    let HeadShape { n_head_kv, head_dim } = shape;
-    let (keys, values) = page.split_at_mut(PAGE * head_dim);
-    let width = n_head_kv * head_dim;
-    let part = head * head_dim..(head + 1) * head_dim;
-    for (i, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
-        let slot = slot + i;
-        E::narrow(&v[part.clone()], &mut values[slot * shape.value_width()..][..head_dim]);
-        for (k, keys) in k[part.clone()].chunks(BLOCK).zip(keys.chunks_mut(BLOCK * PAGE)) {
-            let mut narrow = [E::ZERO; BLOCK];
-            E::narrow(k, &mut narrow[..k.len()]);
-            for (key, row) in narrow.iter().zip(keys.chunks_exact_mut(PAGE)) {
-                row[slot] = *key;
+    k: &'a [f32],
+    v: &'a [f32],
+}
+
+impl<E: Element> Kernel for Write<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let HeadShape { n_head_kv, head_dim } = self.shape;
+        let (n_blocks, value_width) = (self.shape.n_blocks(), self.shape.value_width());
+        let width = n_head_kv * head_dim;
+        let part = self.number * head_dim..(self.number + 1) * head_dim;
+        let tokens = self.k.chunks_exact(width).zip(self.v.chunks_exact(width));
+        for (slot, (k, v)) in (self.slot..).zip(tokens) {
+            let keys = k[part.clone()].chunks(BLOCK).zip(self.head.keys.chunks_mut(BLOCK * PAGE));
+            for (b, (k, keys)) in keys.enumerate() {
+                let (narrow, scale) = narrow::<V, E>(k);
+                for (key, row) in narrow.iter().zip(keys.chunks_exact_mut(PAGE)) {
+                    row[slot] = *key;
+                }
+                if E::SCALED {
+                    self.head.key_scales[b * PAGE + slot] = scale;
+                }
+            }
+            let values = &mut self.head.values[slot * value_width..][..head_dim];
+            for (b, (v, values)) in
+                v[part.clone()].chunks(BLOCK).zip(values.chunks_mut(BLOCK)).enumerate()
+            {
+                let (narrow, scale) = narrow::<V, E>(v);
+                values.copy_from_slice(&narrow[..v.len()]);
+                if E::SCALED {
+                    self.head.value_scales[slot * n_blocks + b] = scale;
+                }
             }
         }
     }
+}
+
+/// [`Element::narrow`] of a block that may be a head's last and shorter, with zeros after it.
+#[inline(always)]
+fn narrow<V: Vector, E: Element>(x: &[f32]) -> ([E; BLOCK], f32) {
+    let mut block = [0.0; BLOCK];
+    block[..x.len()].copy_from_slice(x);
+    E::narrow::<V>(&block)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Level;
+    use crate::level::vector::dispatch_at;
 
     #[test]
     fn what_is_written_is_found_at_its_position_and_head() {
@@ -289,27 +393,121 @@ mod tests {
             let Pages::F32(pages) = cache.pages() else { panic!("it was made so") };
             for position in first..first + n_tokens {
                 for i in 0..width {
-                    let (keys, values) = shape.head(&pages[position / PAGE], i / head_dim);
+                    let head = &pages[position / PAGE][i / head_dim];
                     let (slot, d) = (position % PAGE, i % head_dim);
-                    assert_eq!(keys[d * PAGE + slot], value(position, i));
-                    assert_eq!(values[slot * shape.value_width() + d], -value(position, i));
+                    assert_eq!(head.keys[d * PAGE + slot], value(position, i));
+                    assert_eq!(head.values[slot * shape.value_width() + d], -value(position, i));
                 }
             }
         }
     }
 
     #[test]
-    fn half_precision_saturates_and_keeps_nan() {
-        let mut narrow = [f16::ZERO; 4];
-        f16::narrow(&[1e9, -1e9, f32::NAN, 0.1], &mut narrow);
-        assert_eq!((narrow[0], narrow[1], narrow[3]), (f16::MAX, f16::MIN, f16::from_f32(0.1)));
-        assert!(narrow[2].is_nan());
+    fn codes_and_scales_are_those_of_ggml() {
+        let (n_head_kv, head_dim) = (2, 70);
+        let shape = HeadShape { n_head_kv, head_dim };
+        let n_tokens = 140;
+        let rows = |seed: f32| -> Vec<f32> {
+            (0..n_tokens * n_head_kv * head_dim).map(|i| (i as f32 * seed).sin() * 3.0).collect()
+        };
+        let (k, v) = (rows(1.1), rows(0.7));
+        let mut cache = KvCache::new(n_head_kv, head_dim, CacheType::Q8_0);
+        cache.reserve(n_tokens).unwrap();
+        cache.write(&Team::new(2), 0, &k, &v);
+        let Pages::Q8_0(pages) = cache.pages() else { panic!("it was made so") };
+        // A head's last block is as if zeros followed.
+        let n_blocks = shape.n_blocks();
+        assert_eq!(n_blocks, 3);
+        let quantized = |x: &[f32]| {
+            let mut padded = vec![0.0; n_blocks * BLOCK];
+            padded[..head_dim].copy_from_slice(x);
+            let mut blocks = vec![0; n_blocks * (2 + BLOCK)];
+            Q8_0::quantize(&padded, &mut blocks);
+            blocks
+        };
+        for (i, (k, v)) in k.chunks(head_dim).zip(v.chunks(head_dim)).enumerate() {
+            let (position, head) = (i / n_head_kv, i % n_head_kv);
+            let (head, slot) = (&pages[position / PAGE][head], position % PAGE);
+            let (k, v) = (quantized(k), quantized(v));
+            for b in 0..n_blocks {
+                let scale = |blocks: &[u8]| {
+                    let at = b * (2 + BLOCK);
+                    f16::from_le_bytes([blocks[at], blocks[at + 1]]).to_f32()
+                };
+                assert_eq!(head.key_scales[b * PAGE + slot], scale(&k));
+                assert_eq!(head.value_scales[slot * n_blocks + b], scale(&v));
+            }
+            for d in 0..head_dim {
+                let at = d / BLOCK * (2 + BLOCK) + 2 + d % BLOCK;
+                assert_eq!(head.keys[d * PAGE + slot], k[at] as i8);
+                assert_eq!(head.values[slot * shape.value_width() + d], v[at] as i8);
+            }
+        }
+    }
+
+    /// [`Element::narrow`] at a level.
+    struct Narrow<E>([f32; BLOCK], std::marker::PhantomData<E>);
+
+    impl<E: Element> Kernel for Narrow<E> {
+        type Output = ([E; BLOCK], f32);
+
+        #[inline(always)]
+        fn run<V: Vector>(self) -> Self::Output {
+            E::narrow::<V>(&self.0)
+        }
+    }
+
+    /// What a block that begins with `x` becomes at every level: always the same, NaN or not.
+    fn narrowed<E: Element + PartialEq + std::fmt::Debug>(x: &[f32]) -> ([E; BLOCK], f32) {
+        let mut block = [0.0; BLOCK];
+        block[..x.len()].copy_from_slice(x);
+        let narrow = |&level| dispatch_at(level, Narrow(block, std::marker::PhantomData));
+        let mut all = Level::available().iter().map(narrow);
+        let first = all.next().expect("every CPU has a level");
+        all.for_each(|other| assert_eq!(format!("{other:?}"), format!("{first:?}")));
+        first
+    }
+
+    #[test]
+    fn narrow_numbers_saturate_and_keep_nan() {
+        let x = [1e9, f32::NEG_INFINITY, f32::NAN, 0.1];
+        let (halves, _) = narrowed::<f16>(&x);
+        assert_eq!((halves[0], halves[1], halves[3]), (f16::MAX, f16::MIN, f16::from_f32(0.1)));
+        assert!(halves[2].is_nan());
+
+        let (codes, scale) = narrowed::<i8>(&[1e9, f32::NEG_INFINITY, 33000.0, 0.1]);
+        assert_eq!((&codes[..5], scale), (&[127, -127, 64, 0, 0][..], 516.0));
+        assert!(narrowed::<i8>(&x).1.is_nan());
+        assert_eq!(narrowed::<i8>(&[0.0]), ([0; BLOCK], 0.0));
+    }
+
+    #[test]
+    fn a_cache_takes_the_bytes_that_were_told() {
+        for cache_type in [CacheType::F16, CacheType::F32, CacheType::Q8_0] {
+            let mut cache = KvCache::new(3, 70, cache_type);
+            cache.reserve(129).unwrap();
+            let bytes: usize = for_pages!(cache.pages(), pages => pages
+                .iter()
+                .flatten()
+                .map(|head| {
+                    size_of_val(&head.keys[..])
+                        + size_of_val(&head.values[..])
+                        + size_of_val(&head.key_scales[..])
+                        + size_of_val(&head.value_scales[..])
+                })
+                .sum());
+            assert_eq!(KvCache::bytes_for(3, 70, cache_type, 129), Some(bytes), "{cache_type:?}");
+        }
     }
 
     #[test]
     fn absurd_sizes_are_none() {
         assert_eq!(KvCache::bytes_for(3, 64, CacheType::F16, 129), Some(256 * 3 * 128 * 2));
         assert_eq!(KvCache::bytes_for(3, 64, CacheType::F16, usize::MAX), None);
-        assert_eq!(KvCache::bytes_for(usize::MAX, 64, CacheType::F32, 2), None);
+        assert_eq!(KvCache::bytes_for(3, 64, CacheType::Q8_0, 1), Some(128 * 3 * (128 + 4 * 4)));
+        for cache_type in [CacheType::F32, CacheType::Q8_0] {
+            assert_eq!(KvCache::bytes_for(usize::MAX, 64, cache_type, 2), None);
+            assert_eq!(KvCache::bytes_for(1, usize::MAX / 2, cache_type, 2), None);
+        }
     }
 }

@@ -30,7 +30,7 @@ fn all_logits(session: &mut Session, tokens: &[u32]) -> Vec<f32> {
 #[test]
 fn feeding_at_once_equals_feeding_one_by_one() {
     for kind in KINDS {
-        for cache in [CacheType::F32, CacheType::F16] {
+        for cache in [CacheType::F32, CacheType::F16, CacheType::Q8_0] {
             let model = model(kind);
             let tokens = tokens(300);
             let mut at_once = session(&model, |options| options.cache = cache);

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::kv_cache::{Element, HeadShape, PAGE};
+use crate::kv_cache::{BLOCK, Element, Head, HeadShape, PAGE};
 use crate::level::vector::{LANES, Vector};
 use crate::math::exp;
 
@@ -58,8 +58,7 @@ pub(super) fn merge_page<V: Vector, E: Element, const N: usize>(
     scale: f32,
     shape: HeadShape,
     rows: &[Row<'_>; N],
-    keys: &[E],
-    values: &[E],
+    head: &Head<E>,
     weights: &mut [[f32; PAGE]],
     partial: &mut Partial<'_>,
 ) {
@@ -77,7 +76,7 @@ pub(super) fn merge_page<V: Vector, E: Element, const N: usize>(
     }
 
     let blocks = first / LANES * LANES..end.next_multiple_of(LANES);
-    product::<V, E, N>(&q, keys, PAGE, blocks.clone(), Scores { weights });
+    multiply_keys::<V, E, N>(&q, head, blocks.clone(), weights);
 
     let (mut maxima, mut sums) = ([f32::NEG_INFINITY; LANES], [0.0; LANES]);
     for i in 0..N {
@@ -97,18 +96,45 @@ pub(super) fn merge_page<V: Vector, E: Element, const N: usize>(
         row[l] = row[l] * keep[i] + sums[i] * take[i];
     }
 
-    let width = shape.value_width();
+    let (width, n_blocks) = (shape.value_width(), shape.n_blocks());
     let mut p: [&[f32]; N] = [&[]; N];
     for i in 0..N {
         p[i] = &weights[i][first..end];
     }
-    product::<V, E, N>(
-        &p,
-        &values[first * width..end * width],
+    let scales = if E::SCALED { first * n_blocks..end * n_blocks } else { 0..0 };
+    let values = Values {
+        elements: &head.values[first * width..end * width],
         width,
-        0..width,
-        Sums { partial, keep, take },
-    );
+        scales: &head.value_scales[scales],
+        n_blocks,
+    };
+    product::<V, N>(&p, &values, 0..width, Sums { partial, keep, take });
+}
+
+/// The products of queries and keys, for the positions `columns`.
+#[inline(always)]
+fn multiply_keys<V: Vector, E: Element, const N: usize>(
+    q: &[&[f32]; N],
+    head: &Head<E>,
+    columns: Range<usize>,
+    weights: &mut [[f32; PAGE]],
+) {
+    if !E::SCALED {
+        let sink = Scores { weights, scales: None };
+        return product::<V, N>(q, &Keys(&head.keys), columns, sink);
+    }
+    for weights in &mut weights[..N] {
+        weights[columns.clone()].fill(0.0);
+    }
+    let blocks = head.keys.chunks(BLOCK * PAGE).zip(head.key_scales.as_chunks().0);
+    for (b, (keys, scales)) in blocks.enumerate() {
+        let mut part: [&[f32]; N] = [&[]; N];
+        for i in 0..N {
+            part[i] = &q[i][b * BLOCK..];
+        }
+        let sink = Scores { weights, scales: Some(scales) };
+        product::<V, N>(&part, &Keys(keys), columns.clone(), sink);
+    }
 }
 
 /// Where a product goes, sixteen columns of a row at a time.
@@ -118,16 +144,24 @@ trait Sink {
     fn put<V: Vector>(&mut self, row: usize, column: usize, sum: V);
 }
 
-/// The products of queries and keys are kept.
+/// The products of queries and keys are kept, or, if keys are codes, times their scales added to what is there.
 struct Scores<'a> {
     weights: &'a mut [[f32; PAGE]],
+    scales: Option<&'a [f32; PAGE]>,
 }
 
 impl Sink for Scores<'_> {
     #[inline(always)]
     fn put<V: Vector>(&mut self, row: usize, column: usize, sum: V) {
-        let (lanes, _) = self.weights[row][column..].as_chunks_mut::<LANES>();
-        sum.store(&mut lanes[0]);
+        let lanes = &mut self.weights[row][column..].as_chunks_mut::<LANES>().0[0];
+        let sum = match self.scales {
+            Some(scales) => {
+                let scales = V::load(&scales[column..].as_chunks::<LANES>().0[0]);
+                sum.mul_add(scales, V::load(lanes))
+            }
+            None => sum,
+        };
+        sum.store(lanes);
     }
 }
 
@@ -192,13 +226,75 @@ fn softmax<V: Vector>(
     (largest, sum.sum())
 }
 
-/// `Σ_k a[i][k] b[k, column]` for each row `i` and the columns of a range that starts and ends at multiples of
-/// sixteen; `b` is row-major, `width` wide. Sums run over `k` in order.
-#[inline(always)]
-fn product<V: Vector, E: Element, const N: usize>(
-    a: &[&[f32]; N],
-    b: &[E],
+/// The right-hand side of a product, a few vectors of a row at a time.
+trait Rows {
+    /// How many rows there are.
+    fn len(&self) -> usize;
+
+    /// `M` vectors of row `k`, from `column` on.
+    fn load<V: Vector, const M: usize>(&self, k: usize, column: usize) -> [V; M];
+}
+
+/// Dimensions of keys, [`PAGE`] positions wide.
+struct Keys<'a, E>(&'a [E]);
+
+impl<E: Element> Rows for Keys<'_, E> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.0.len() / PAGE
+    }
+
+    #[inline(always)]
+    fn load<V: Vector, const M: usize>(&self, k: usize, column: usize) -> [V; M] {
+        load(&self.0[k * PAGE..][..PAGE][column..])
+    }
+}
+
+/// Positions of values, `width` dimensions wide, and their scales if they are codes.
+struct Values<'a, E> {
+    elements: &'a [E],
     width: usize,
+    scales: &'a [f32],
+    n_blocks: usize,
+}
+
+impl<E: Element> Rows for Values<'_, E> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.elements.len() / self.width
+    }
+
+    #[inline(always)]
+    fn load<V: Vector, const M: usize>(&self, k: usize, column: usize) -> [V; M] {
+        let mut lanes: [V; M] = load(&self.elements[k * self.width + column..]);
+        if E::SCALED {
+            // Several vectors are only taken from where a block begins.
+            let scales = &self.scales[k * self.n_blocks + column / BLOCK..];
+            for j in 0..M {
+                lanes[j] = lanes[j] * V::splat(scales[j * LANES / BLOCK]);
+            }
+        }
+        lanes
+    }
+}
+
+/// The first `M` vectors of `x`.
+#[inline(always)]
+fn load<V: Vector, E: Element, const M: usize>(x: &[E]) -> [V; M] {
+    let (x, _) = x[..M * LANES].as_chunks::<LANES>();
+    let mut lanes = [V::splat(0.0); M];
+    for j in 0..M {
+        lanes[j] = E::load(&x[j]);
+    }
+    lanes
+}
+
+/// `Σ_k a[i][k] b[k, column]` for each row `i` and the columns of a range that starts and ends at multiples of
+/// sixteen. Sums run over `k` in order.
+#[inline(always)]
+fn product<V: Vector, const N: usize>(
+    a: &[&[f32]; N],
+    b: &impl Rows,
     columns: Range<usize>,
     mut sink: impl Sink,
 ) {
@@ -207,7 +303,7 @@ fn product<V: Vector, E: Element, const N: usize>(
         ($($n:literal)*) => {$(
             if $n == 1 || $n * N <= V::ACCUMULATORS {
                 while columns.end - column >= $n * LANES {
-                    let sums = tile::<V, E, N, $n>(a, b, width, column);
+                    let sums = tile::<V, N, $n>(a, b, column);
                     for i in 0..N {
                         for j in 0..$n {
                             sink.put(i, column + j * LANES, sums[i][j]);
@@ -223,24 +319,19 @@ fn product<V: Vector, E: Element, const N: usize>(
 
 /// The micro-kernel: `N` rows times `M` vectors of columns, all sums in registers.
 #[inline(always)]
-fn tile<V: Vector, E: Element, const N: usize, const M: usize>(
+fn tile<V: Vector, const N: usize, const M: usize>(
     a: &[&[f32]; N],
-    b: &[E],
-    width: usize,
+    b: &impl Rows,
     column: usize,
 ) -> [[V; M]; N] {
-    let n = b.len() / width;
+    let n = b.len();
     let mut rows: [&[f32]; N] = [&[]; N];
     for i in 0..N {
         rows[i] = &a[i][..n];
     }
     let mut sums = [[V::splat(0.0); M]; N];
-    for (k, b) in b.chunks_exact(width).enumerate() {
-        let (b, _) = b[column..column + M * LANES].as_chunks::<LANES>();
-        let mut lanes = [V::splat(0.0); M];
-        for j in 0..M {
-            lanes[j] = E::load(&b[j]);
-        }
+    for k in 0..n {
+        let lanes: [V; M] = b.load(k, column);
         for i in 0..N {
             let a = V::splat(rows[i][k]);
             for j in 0..M {

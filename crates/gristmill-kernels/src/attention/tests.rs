@@ -140,7 +140,9 @@ const CASES: &[Case] = &[
 #[test]
 fn agrees_with_the_formula_in_double_precision() {
     for case in CASES {
-        for (cache_type, tolerance) in [(CacheType::F32, 3e-6), (CacheType::F16, 2e-3)] {
+        for (cache_type, tolerance) in
+            [(CacheType::F32, 3e-6), (CacheType::F16, 2e-3), (CacheType::Q8_0, 2e-2)]
+        {
             let out = case.attend(cache_type, 2, || case.n_tokens);
             for (i, (y, expected)) in out.iter().zip(case.reference()).enumerate() {
                 let error = (f64::from(*y) - expected).abs();
@@ -156,7 +158,7 @@ fn agrees_with_the_formula_in_double_precision() {
 #[test]
 fn neither_threads_nor_pieces_change_a_bit() {
     for case in CASES {
-        for cache_type in [CacheType::F32, CacheType::F16] {
+        for cache_type in [CacheType::F32, CacheType::F16, CacheType::Q8_0] {
             let expected = case.attend(cache_type, 1, || case.n_tokens);
             for n_threads in [1, 2, 3, 8] {
                 let at_once = case.attend(cache_type, n_threads, || case.n_tokens);

@@ -22,6 +22,7 @@ mod portable;
 use std::ops::{Add, Div, Mul, Sub};
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 use super::{Level, level};
 
@@ -41,8 +42,18 @@ pub(crate) trait Vector:
     fn load(x: &[f32; LANES]) -> Self;
     /// From memory, widened.
     fn load_f16(x: &[f16; LANES]) -> Self;
+    /// From memory, widened.
+    #[inline(always)]
+    fn load_i8(x: &[i8; LANES]) -> Self {
+        Self::load(&x.map(f32::from))
+    }
     /// To memory.
     fn store(self, out: &mut [f32; LANES]);
+    /// To memory, as the nearest in half precision, ties to even.
+    #[inline(always)]
+    fn store_f16(self, out: &mut [f16; LANES]) {
+        out.convert_from_f32_slice(&self.to_array());
+    }
     /// `self * a + b`, fused where the CPU can.
     fn mul_add(self, a: Self, b: Self) -> Self;
     /// The larger of each pair; `other` where one is NaN.

@@ -88,6 +88,20 @@ impl Vector for Floats {
         unsafe { _mm256_storeu_ps(b.as_mut_ptr(), self.1) };
     }
     #[inline(always)]
+    fn store_f16(self, out: &mut [f16; LANES]) {
+        let ([a, b], _) = out.as_chunks_mut::<8>() else {
+            unreachable!("sixteen are two times eight")
+        };
+        // SAFETY: the CPU is as above.
+        let low = unsafe { _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0) };
+        // SAFETY: as above.
+        let high = unsafe { _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.1) };
+        // SAFETY: the pointer is to eight halves, which are sixteen bytes, and the CPU is as above.
+        unsafe { _mm_storeu_si128(a.as_mut_ptr().cast(), low) };
+        // SAFETY: as above.
+        unsafe { _mm_storeu_si128(b.as_mut_ptr().cast(), high) };
+    }
+    #[inline(always)]
     fn mul_add(self, a: Self, b: Self) -> Self {
         both!(_mm256_fmadd_ps(self, a, b))
     }

@@ -66,6 +66,13 @@ impl Vector for Floats {
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), self.0) };
     }
     #[inline(always)]
+    fn store_f16(self, out: &mut [f16; LANES]) {
+        // SAFETY: the CPU is as above.
+        let narrow = unsafe { _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0) };
+        // SAFETY: the pointer is to sixteen halves, which are 32 bytes, and the CPU is as above.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), narrow) };
+    }
+    #[inline(always)]
     fn mul_add(self, a: Self, b: Self) -> Self {
         // SAFETY: the CPU is as above.
         Floats(unsafe { _mm512_fmadd_ps(self.0, a.0, b.0) })
