@@ -61,12 +61,19 @@ fn rows(criterion: &mut Criterion) {
     }
 }
 
-/// One token, and a batch of 128, after texts of two lengths; every query head with its own keys, or four sharing.
+/// One token, and a batch of 128, after texts of two lengths; every query head with its own keys, or four sharing;
+/// keys and values in half precision or in codes.
 fn attention(criterion: &mut Criterion) {
     let team = Team::new(N_THREADS);
-    for (n_head_kv, n_past) in [(32, 512), (32, 4096), (8, 4096)] {
+    for (n_head_kv, n_past, cache_type) in [
+        (32, 512, CacheType::F16),
+        (32, 4096, CacheType::F16),
+        (8, 4096, CacheType::F16),
+        (32, 4096, CacheType::Q8_0),
+        (8, 4096, CacheType::Q8_0),
+    ] {
         let width = n_head_kv * HEAD_DIM;
-        let mut cache = KvCache::new(n_head_kv, HEAD_DIM, CacheType::F16);
+        let mut cache = KvCache::new(n_head_kv, HEAD_DIM, cache_type);
         cache.reserve(n_past + 128).expect("there is memory");
         let keys = noise(3, (n_past + 128) * width);
         cache.write(&team, 0, &keys, &keys);
@@ -83,7 +90,7 @@ fn attention(criterion: &mut Criterion) {
             // Scores and weighted values: two multiplications and additions for each key's element.
             let n_keys: usize = (0..n_tokens).map(|t| n_past + t + 1).sum();
             group.throughput(Throughput::Elements((4 * n_keys * N_EMBD) as u64));
-            let name = format!("{n_tokens} tokens, {n_head_kv} kv heads");
+            let name = format!("{n_tokens} tokens, {n_head_kv} kv heads, {cache_type:?}");
             group.bench_function(BenchmarkId::new(name, level_name()), |bencher| {
                 bencher.iter(|| {
                     attend(&team, &settings, &cache, n_past, &q, &mut out, &mut scratch);

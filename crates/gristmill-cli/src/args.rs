@@ -292,6 +292,9 @@ pub(crate) enum CacheTypeArg {
     F16,
     /// Single precision.
     F32,
+    /// Eight bits and a scale for every 32 numbers.
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 impl CacheTypeArg {
@@ -300,6 +303,7 @@ impl CacheTypeArg {
         match self {
             CacheTypeArg::F16 => "f16",
             CacheTypeArg::F32 => "f32",
+            CacheTypeArg::Q8_0 => "q8_0",
         }
     }
 }

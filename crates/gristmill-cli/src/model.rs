@@ -88,6 +88,7 @@ pub(crate) fn session(
         cache: match cache {
             CacheTypeArg::F16 => CacheType::F16,
             CacheTypeArg::F32 => CacheType::F32,
+            CacheTypeArg::Q8_0 => CacheType::Q8_0,
         },
         deterministic,
     };
