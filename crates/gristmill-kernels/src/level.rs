@@ -23,6 +23,8 @@ pub enum Level {
     Portable,
     /// x86-64 with AVX2, FMA and F16C: most since 2013.
     Avx2,
+    /// x86-64 with AVX2, FMA, F16C and AVX-VNNI: Alder Lake and Zen 5 and their successors.
+    AvxVnni,
     /// x86-64 with AVX-512 F, BW, VL, DQ, VNNI and VBMI: Ice Lake and Zen 4 and their successors.
     Avx512,
     /// 64-bit Arm: all have NEON.
@@ -53,6 +55,8 @@ pub(crate) mod tag {
     }
 
     tags! { Portable Avx2 Avx512 Neon }
+    #[cfg(target_arch = "x86_64")]
+    tags! { AvxVnni }
     #[cfg(target_arch = "aarch64")]
     tags! { NeonDotprod NeonI8mm }
 }
@@ -61,7 +65,7 @@ impl Level {
     /// The levels of this architecture, the least first.
     const ALL: &[Level] = {
         if cfg!(target_arch = "x86_64") {
-            &[Level::Portable, Level::Avx2, Level::Avx512]
+            &[Level::Portable, Level::Avx2, Level::AvxVnni, Level::Avx512]
         } else if cfg!(target_arch = "aarch64") {
             &[Level::Portable, Level::Neon, Level::NeonDotprod, Level::NeonI8mm]
         } else {
@@ -69,12 +73,13 @@ impl Level {
         }
     };
 
-    /// The levels this CPU can run, the least first. Only these are ever used.
+    /// The levels this CPU can run, the least first. Only these are ever used. Some may be missing in between: the
+    /// first CPUs with AVX-512 do not have AVX-VNNI.
     pub fn available() -> &'static [Level] {
-        static COUNT: OnceLock<usize> = OnceLock::new();
-        let count = *COUNT
-            .get_or_init(|| Level::ALL.iter().take_while(|level| level.is_detected()).count());
-        &Level::ALL[..count]
+        static AVAILABLE: OnceLock<Vec<Level>> = OnceLock::new();
+        AVAILABLE.get_or_init(|| {
+            Level::ALL.iter().copied().filter(|level| level.is_detected()).collect()
+        })
     }
 
     /// The highest of them.
@@ -92,6 +97,7 @@ impl Level {
         match self {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
+            Level::AvxVnni => "avx-vnni",
             Level::Avx512 => "avx512",
             Level::Neon => "neon",
             Level::NeonDotprod => "neon-dotprod",
@@ -105,6 +111,7 @@ impl Level {
         match self {
             Level::Portable => true,
             Level::Avx2 => has!("avx2" "fma" "f16c"),
+            Level::AvxVnni => has!("avx2" "fma" "f16c" "avxvnni"),
             Level::Avx512 => {
                 has!("avx512f" "avx512bw" "avx512vl" "avx512dq" "avx512vnni" "avx512vbmi")
             }
@@ -131,15 +138,21 @@ impl Level {
         self == Level::Portable
     }
 
-    /// The level that a value of `GRISTMILL_SIMD` asks for.
+    /// The level that a value of `GRISTMILL_SIMD` asks for, or the next lower one that this CPU has.
     fn lowered_to(wish: &str) -> Level {
         let wished = Level::ALL.iter().find(|level| level.name() == wish);
-        wished.map_or(Level::Portable, |&level| level.min(Level::highest()))
+        wished.map_or(Level::Portable, |&level| level.highest_available())
+    }
+
+    /// The highest level of this CPU that is not above this one.
+    fn highest_available(self) -> Level {
+        let below = Level::available().iter().rfind(|&&level| level <= self);
+        *below.expect("every CPU has the portable level")
     }
 }
 
 /// The level in use: the highest that this CPU has, unless the environment variable `GRISTMILL_SIMD` names a lower
-/// one (`portable`; on x86-64 `avx2`, `avx512`; on 64-bit Arm `neon`, `neon-dotprod`, `neon-i8mm`). It cannot raise the
+/// one (`portable`; on x86-64 `avx2`, `avx-vnni`, `avx512`; on 64-bit Arm `neon`, `neon-dotprod`, `neon-i8mm`). It cannot raise the
 /// level: a higher one than the CPU has is as if it were not set. Any other word, also the level of another
 /// architecture, means `portable`, so that a misspelling can only make things slower, and shows.
 ///
@@ -160,7 +173,9 @@ mod tests {
     #[test]
     fn a_wish_lowers_the_level_and_never_raises_it() {
         for &level in Level::ALL {
-            assert_eq!(Level::lowered_to(level.name()), level.min(Level::highest()));
+            let lowered = Level::lowered_to(level.name());
+            assert!(lowered <= level && lowered.is_available());
+            assert!(Level::available().iter().all(|&other| other <= lowered || other > level));
         }
         let foreign = if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" };
         assert_eq!(Level::lowered_to(foreign), Level::Portable);

@@ -55,7 +55,7 @@ pub fn read_bandwidth(team: &Team, n_bytes: usize) -> io::Result<f64> {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => avx512::peak::read,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => avx2::peak::read,
+        Level::Avx2 | Level::AvxVnni => avx2::peak::read,
         _ => portable::peak::read,
     };
     let task = |i: usize| _ = black_box(read(&memory[i * PIECE..][..PIECE]));
@@ -109,7 +109,9 @@ impl Arithmetic {
             #[cfg(target_arch = "x86_64")]
             (Level::Avx2, true) => (avx2::peak::int8, 32),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, false) => (avx2::peak::int16, 16),
+            (Level::AvxVnni, true) => (avx2::peak::int8_vnni, 32),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx2 | Level::AvxVnni, false) => (avx2::peak::int16, 16),
             #[cfg(target_arch = "aarch64")]
             (level @ (Level::Neon | Level::NeonDotprod | Level::NeonI8mm), true) => {
                 neon::peak::int8(level)

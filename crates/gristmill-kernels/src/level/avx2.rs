@@ -1,13 +1,12 @@
-//! AVX2 with FMA and F16C (Haswell, Zen and their successors): integer products without VNNI.
+//! AVX2 with FMA and F16C (Haswell, Zen and their successors), and AVX-VNNI (Alder Lake, Zen 5 and theirs).
 //!
-//! `vpmaddubsw` multiplies 32 unsigned by 32 signed bytes and adds pairs to 16-bit sums, which saturate. With 4-bit
-//! codes eight such sums fit 16 bits, with 5-bit codes four, before `vpmaddwd` widens them; so the stored, unsigned
-//! codes are multiplied as they are and the zero is corrected afterwards. 8-bit codes would saturate at once: there
-//! the magnitudes of the weights meet activations that have been given the weights' signs.
+//! Registers of 32 bytes: unsigned codes are multiplied with signed activations as they are stored, and the zero is
+//! corrected afterwards. The two levels share all code but the multiplication, which is one trait.
 //!
+//! - `multiply`: bytes times bytes at each level.
 //! - `unpack`: stored blocks to registers, driven by the layout table.
-//! - `gemv`: one token, eight blocks of one row at a time.
-//! - `gemm`: many tokens, panels of sixteen rows and register tiles of 16 x 2.
+//! - `gemv`: one token or a few, eight blocks of one row at a time.
+//! - `gemm`: many tokens, panels of sixteen rows and register tiles of 16 x 3.
 #![expect(
     unsafe_code,
     reason = "functions with target features are called once the CPU has been asked"
@@ -15,26 +14,31 @@
 
 mod gemm;
 mod gemv;
+mod multiply;
 pub(crate) mod peak;
 mod unpack;
 
 use gristmill_tensor::DType;
 
-use super::Level;
+use super::{Level, tag};
 use crate::Tile;
 use crate::matmul::activations::{Activations, Group};
 use crate::matmul::blocks::integer_types;
 use crate::matmul::gemm::TileKernel;
 use crate::matmul::kernels::{Form, Kernels, Rows, Way};
 use crate::matmul::{blocks, layout};
+use multiply::Multiply;
 use unpack::Stored;
 
-/// The integer kernels for weights of `dtype`, if there are any.
-pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
+/// The integer kernels of one of the two levels for weights of `dtype`, if there are any.
+pub(crate) fn kernels(level: Level, dtype: DType) -> Option<Kernels> {
     macro_rules! table {
         ($($dtype:ident, $blocks:ty, $h:literal;)*) => {
-            match dtype {
-                $(DType::$dtype => Some(int8::<$blocks, $h>()),)*
+            match (level, dtype) {
+                $(
+                    (Level::AvxVnni, DType::$dtype) => Some(int8::<tag::AvxVnni, $blocks, $h>()),
+                    (_, DType::$dtype) => Some(int8::<tag::Avx2, $blocks, $h>()),
+                )*
                 _ => None,
             }
         };
@@ -42,19 +46,33 @@ pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
     integer_types!(table!)
 }
 
-fn int8<S: Stored<H>, const H: usize>() -> Kernels
+fn int8<M: Multiply, S: Stored<H>, const H: usize>() -> Kernels
 where
-    gemm::Int8<S, H>: TileKernel,
+    gemm::Int8<M, S, H>: TileKernel,
 {
-    fn gemv<S: Stored<H>, const H: usize>(rows: &Rows<'_>, x: &Activations, y: &mut Tile<'_, f32>) {
-        assert!(Level::Avx2.is_available());
-        let token = y.rows().start;
-        // SAFETY: the CPU has been asked.
-        unsafe { gemv::gemv::<S, H>(rows, x.groups(), y.row_mut(token)) }
+    fn gemv<M: Multiply, S: Stored<H>, const H: usize>(
+        rows: &Rows<'_>,
+        x: &Activations,
+        y: &mut Tile<'_, f32>,
+    ) {
+        assert!(M::LEVEL.is_available());
+        macro_rules! of_tokens {
+            ($($n:literal)*) => {
+                match y.rows().len() {
+                    // SAFETY: the CPU has been asked.
+                    $($n => unsafe { gemv::gemv::<M, S, H, $n>(rows, x.groups(), y) },)*
+                    n => unreachable!("{n} tokens are not a few"),
+                }
+            };
+        }
+        of_tokens!(1 2 3 4 5 6 7 8);
     }
-    let one = Way { kernel: gemv::<S, H>, form: Form::Int8, tiles: None };
-    Kernels { few: one, n_few: 1, many: Way::tiles::<gemm::Int8<S, H>>(), fast: None }
+    let few = Way { kernel: gemv::<M, S, H>, form: Form::Int8, tiles: None };
+    Kernels { few, n_few: FEW, many: Way::tiles::<gemm::Int8<M, S, H>>(), fast: None }
 }
+
+/// Tokens for which unpacking the weights into panels does not pay.
+const FEW: usize = 8;
 
 /// Quantizes a row of activations; `groups` covers it.
 pub(crate) fn quantize(x: &[f32], groups: &mut [Group]) {

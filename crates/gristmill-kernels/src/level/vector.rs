@@ -146,7 +146,7 @@ unsafe fn dispatch_unchecked<K: Kernel>(level: Level, kernel: K) -> K::Output {
         Level::Avx512 => unsafe { avx512::run(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Level::Avx2 => unsafe { avx2::run(kernel) },
+        Level::Avx2 | Level::AvxVnni => unsafe { avx2::run(kernel) },
         #[cfg(target_arch = "aarch64")]
         Level::Neon | Level::NeonDotprod | Level::NeonI8mm => kernel.run::<neon::Floats>(),
         _ => kernel.run::<portable::Floats>(),

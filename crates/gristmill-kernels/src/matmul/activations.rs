@@ -370,7 +370,7 @@ fn quantizer(level: Level) -> Quantize {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => crate::level::avx512::quantize,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => crate::level::avx2::quantize,
+        Level::Avx2 | Level::AvxVnni => crate::level::avx2::quantize,
         _ => crate::level::portable::quantize,
     }
 }

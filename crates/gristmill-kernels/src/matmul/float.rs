@@ -29,7 +29,7 @@ const PIECE: usize = 256;
 pub(crate) fn kernels(level: Level, dtype: DType) -> Kernels {
     match level {
         Level::Portable => at::<tag::Portable, 1, 4>(dtype),
-        Level::Avx2 => at::<tag::Avx2, 1, 6>(dtype),
+        Level::Avx2 | Level::AvxVnni => at::<tag::Avx2, 1, 6>(dtype),
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => {
             Kernels { fast: crate::level::avx512::fast(dtype), ..at::<tag::Avx512, 2, 12>(dtype) }

@@ -122,7 +122,7 @@ pub(crate) fn kernels_at(level: Level, dtype: DType) -> Kernels {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => crate::level::avx512::kernels(dtype),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => crate::level::avx2::kernels(dtype),
+        Level::Avx2 | Level::AvxVnni => crate::level::avx2::kernels(level, dtype),
         #[cfg(target_arch = "aarch64")]
         Level::Neon | Level::NeonDotprod | Level::NeonI8mm => {
             crate::level::neon::kernels(level, dtype)

@@ -7,11 +7,11 @@
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-use super::gemv::{EIGHT, multiply, ready, room, transpose, zero_shift};
+use super::gemv::{EIGHT, transpose};
+use super::multiply::{self, Multiply, begin, end, ready, room, zero_shift};
 use super::unpack::Stored;
 use crate::Tile;
-use crate::level::Level;
-use crate::level::prefetch::prefetch;
+use crate::level::prefetch::{Ahead, prefetch};
 use crate::matmul::activations::{Activations, Column};
 use crate::matmul::gemm::{self, TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
@@ -33,10 +33,10 @@ impl<const H: usize> Block<H> {
 
 blocks!(Block<1> Block<2>);
 
-/// The kernel for weights stored as `S`.
-pub(crate) struct Int8<S, const H: usize>(PhantomData<S>);
+/// The kernel for weights stored as `S`, multiplied as `M` says.
+pub(crate) struct Int8<M, S, const H: usize>(PhantomData<(M, S)>);
 
-impl<S: Stored<H>, const H: usize> TileKernel for Int8<S, H>
+impl<M: Multiply, S: Stored<H>, const H: usize> TileKernel for Int8<M, S, H>
 where
     Block<H>: gemm::Block,
 {
@@ -45,35 +45,45 @@ where
     const ROWS: usize = 16;
     const STEP: usize = 32;
     const FORM: Form = Form::Int8;
-    const SHAPE: TileShape = TileShape { tokens: 2, chains: EIGHT };
+    const SHAPE: TileShape = TileShape { tokens: 3, chains: EIGHT };
 
     fn columns(x: &Activations) -> &[Column] {
         x.columns()
     }
 
     fn pack(rows: &Rows<'_>, order: Order, panel: &mut [Block<H>]) {
-        assert!(Level::Avx2.is_available() && rows.n_rows() > 0);
+        assert!(M::LEVEL.is_available() && rows.n_rows() > 0);
         // SAFETY: the CPU has been asked.
-        unsafe { pack::<S, H>(rows, order, panel) }
+        unsafe { pack::<M, S, H>(rows, order, panel) }
     }
 
-    fn tile(panel: &[Block<H>], columns: &[Column], order: Order, _: &[u8], y: &mut Tile<'_, f32>) {
-        assert!(Level::Avx2.is_available());
+    fn tile(
+        panel: &[Block<H>],
+        columns: &[Column],
+        order: Order,
+        next: &[u8],
+        y: &mut Tile<'_, f32>,
+    ) {
+        assert!(M::LEVEL.is_available());
         macro_rules! tile_of {
             ($($n:literal)*) => {
                 match y.rows().len() {
                     // SAFETY: the CPU has been asked.
-                    $($n => unsafe { tile::<S, H, $n>(panel, columns, order, y) },)*
+                    $($n => unsafe { tile::<M, S, H, $n>(panel, columns, order, next, y) },)*
                     n => unreachable!("{n} tokens are more than a tile has"),
                 }
             };
         }
-        tile_of!(1 2);
+        tile_of!(1 2 3);
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn pack<S: Stored<H>, const H: usize>(rows: &Rows<'_>, order: Order, panel: &mut [Block<H>]) {
+fn pack<M: Multiply, S: Stored<H>, const H: usize>(
+    rows: &Rows<'_>,
+    order: Order,
+    panel: &mut [Block<H>],
+) {
     let last = rows.n_rows() - 1;
     for half in 0..2 {
         // Rows that are not there are copies of the last; nobody looks at their sums.
@@ -85,7 +95,7 @@ fn pack<S: Stored<H>, const H: usize>(rows: &Rows<'_>, order: Order, panel: &mut
                 &rest[..rest.len().min(S::EIGHT_BYTES)]
             });
             eights.iter().for_each(|eight| prefetch(eight, 4 * eight.len()));
-            pack_eight::<S, H>(eights, half, panel, order, start);
+            pack_eight::<M, S, H>(eights, half, panel, order, start);
         }
     }
 }
@@ -93,7 +103,7 @@ fn pack<S: Stored<H>, const H: usize>(rows: &Rows<'_>, order: Order, panel: &mut
 /// Unpacks up to eight blocks of eight rows, from block `start` on.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn pack_eight<S: Stored<H>, const H: usize>(
+fn pack_eight<M: Multiply, S: Stored<H>, const H: usize>(
     rows: [&[u8]; 8],
     half: usize,
     panel: &mut [Block<H>],
@@ -105,7 +115,7 @@ fn pack_eight<S: Stored<H>, const H: usize>(
         let mut codes = [_mm256_setzero_si256(); 8];
         for i in 0..8 {
             // SAFETY: this function has the instructions.
-            codes[i] = ready::<S, H>(unsafe { S::codes(rows[i], [(b, 0), (b, 1)]) });
+            codes[i] = ready::<M, S, H>(unsafe { S::codes(rows[i], [(b, 0), (b, 1)]) });
         }
         let columns = transpose(codes);
         let block = &mut panel[order.place(start + b)];
@@ -136,27 +146,31 @@ fn pack_eight<S: Stored<H>, const H: usize>(
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn tile<S: Stored<H>, const H: usize, const N: usize>(
+fn tile<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
     panel: &[Block<H>],
     columns: &[Column],
     order: Order,
+    next: &[u8],
     y: &mut Tile<'_, f32>,
 ) {
     let columns = columns.as_chunks::<N>().0;
+    let mut ahead = Ahead::new(next, order.n_steps());
     let mut totals = [[_mm256_setzero_ps(); 2]; N];
     for chain in order.chains() {
         let mut sums = [[_mm256_setzero_ps(); 2]; N];
         for (block, x) in panel[chain.clone()].iter().zip(&columns[chain]) {
+            ahead.ask();
             for h in 0..H {
-                add_block::<S, H, N>(block, x, h, &mut sums);
+                add_block::<M, S, H, N>(block, x, h, &mut sums);
             }
         }
         add(&mut totals, sums);
     }
     for (block, x) in panel[order.singles()].iter().zip(&columns[order.singles()]) {
         let mut sums = [[_mm256_setzero_ps(); 2]; N];
+        ahead.ask();
         for h in 0..H {
-            add_block::<S, H, N>(block, x, h, &mut sums);
+            add_block::<M, S, H, N>(block, x, h, &mut sums);
         }
         add(&mut totals, sums);
     }
@@ -180,36 +194,35 @@ fn add<const N: usize>(totals: &mut [[__m256; 2]; N], sums: [[__m256; 2]; N]) {
 /// Adds the products of one block of sixteen rows, or of its half `h` if halves have their own scales, with `N` tokens.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_block<S: Stored<H>, const H: usize, const N: usize>(
+fn add_block<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
     block: &Block<H>,
     x: &[Column; N],
     h: usize,
     sums: &mut [[__m256; 2]; N],
 ) {
-    let ones = _mm256_set1_epi16(1);
     let mut products = [[_mm256_setzero_si256(); 2]; N];
-    if let Some(shift) = zero_shift::<S, H>() {
+    if let Some(shift) = zero_shift::<M, S, H>() {
         for n in 0..N {
             products[n] = [_mm256_set1_epi32(x[n].init::<H>(h) >> shift); 2];
         }
     }
-    let (dwords, room) = (8 / H, room::<S, H>().min(8 / H));
+    let (dwords, room) = (8 / H, room::<M, S, H>().min(8 / H));
     for start in (h * dwords..(h + 1) * dwords).step_by(room) {
-        let mut narrow = [[_mm256_setzero_si256(); 2]; N];
+        let mut partial = products;
+        partial.as_flattened_mut().iter_mut().for_each(|sums| *sums = begin::<M>(*sums));
         for j in start..start + room {
             for n in 0..N {
                 let four = x[n].codes[j].map(|code| code as u8);
                 let four = _mm256_set1_epi32(i32::from_le_bytes(four));
                 for half in 0..2 {
-                    let pairs = multiply::<S, H>(block.codes[j][half], four);
-                    narrow[n][half] = _mm256_add_epi16(narrow[n][half], pairs);
+                    let codes = block.codes[j][half];
+                    partial[n][half] = multiply::add::<M, S, H>(partial[n][half], codes, four);
                 }
             }
         }
         for n in 0..N {
             for half in 0..2 {
-                let wide = _mm256_madd_epi16(narrow[n][half], ones);
-                products[n][half] = _mm256_add_epi32(products[n][half], wide);
+                products[n][half] = end::<M>(products[n][half], partial[n][half]);
             }
         }
     }

@@ -1,9 +1,15 @@
-//! One token: eight blocks of a row give eight exact sums in eight lanes, which one FMA scales.
+//! One token, or a few: eight blocks of a row give eight exact sums in eight lanes, which one FMA scales.
+//!
+//! With one token rows are walked one after the other, as memory is read fastest. With a few, eight rows are walked in
+//! slices, so that a slice of the activations stays in the nearest cache.
 #![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
+use super::multiply::{Multiply, add, begin, end, ready, room, zero_shift};
 use super::unpack::Stored;
+use crate::Tile;
 use crate::level::prefetch::{AHEAD, prefetch};
 use crate::matmul::activations::{GROUP, Group};
 use crate::matmul::kernels::Rows;
@@ -11,92 +17,140 @@ use crate::matmul::kernels::Rows;
 /// Blocks per step, and rows per register.
 pub(super) const EIGHT: usize = 8;
 
-/// One product per row.
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn gemv<S: Stored<H>, const H: usize>(rows: &Rows<'_>, x: &[Group], y: &mut [f32]) {
-    for (start, y) in (0..rows.n_rows()).step_by(EIGHT).zip(y.chunks_mut(EIGHT)) {
-        let mut sums = [_mm256_setzero_si256(); EIGHT];
-        for i in 0..y.len() {
-            sums[i] = _mm256_castps_si256(chains::<S, H>(rows.row(start + i), x));
-        }
-        // The chains' sums are added one after the other, eight rows at once.
-        let mut total = _mm256_setzero_ps();
-        for chain in transpose(sums) {
-            total = _mm256_add_ps(total, _mm256_castsi256_ps(chain));
-        }
-        let mut values = [0.0; EIGHT];
-        // SAFETY: eight floats are there.
-        unsafe { _mm256_storeu_ps(values.as_mut_ptr(), total) };
-        y.copy_from_slice(&values[..y.len()]);
-    }
-}
+/// Groups of activations that stay in the nearest cache.
+const NEAR: usize = 32;
 
-/// The sums of the eight chains of a row: lane `c` has those of the blocks `c`, `c + 8` and so on.
-#[inline]
+/// `N` products per row, of the tokens that `y` begins with.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn chains<S: Stored<H>, const H: usize>(row: &[u8], x: &[Group]) -> __m256 {
-    let mut sum = _mm256_setzero_ps();
-    let eights = row.chunks_exact(S::EIGHT_BYTES);
-    let rest = eights.remainder();
-    for (i, weights) in eights.enumerate() {
-        prefetch(weights, AHEAD);
-        sum = add_eight::<S, H, true>(weights, &x[i / 2], i % 2, sum);
-    }
-    if !rest.is_empty() {
-        let i = row.len() / S::EIGHT_BYTES;
-        sum = add_eight::<S, H, false>(rest, &x[i / 2], i % 2, sum);
-    }
-    sum
-}
-
-/// Adds the products of eight blocks, the first or second half of a group, to the eight sums.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn add_eight<S: Stored<H>, const H: usize, const FULL: bool>(
-    weights: &[u8],
-    x: &Group,
-    part: usize,
-    sum: __m256,
-) -> __m256 {
-    assert!(!FULL || weights.len() == S::EIGHT_BYTES, "all eight are there");
-    let ones = _mm256_set1_epi16(1);
-    let mut partial = [[_mm256_setzero_si256(); 4]; H];
-    for pair in 0..4 {
-        let mut narrow = [_mm256_setzero_si256(); 2];
-        for half in 0..2 {
-            let x = load(&x.codes[2 * part + pair / 2][half][pair % 2 * 2..]);
-            // SAFETY: this function has the instructions.
-            let codes = unsafe { S::codes(weights, [(2 * pair, half), (2 * pair + 1, half)]) };
-            narrow[half] = multiply::<S, H>(ready::<S, H>(codes), x);
-        }
-        if H == 1 && room::<S, H>() > 1 {
-            partial[0][pair] = _mm256_madd_epi16(_mm256_add_epi16(narrow[0], narrow[1]), ones);
-        } else {
-            for half in 0..2 {
-                let sums = &mut partial[half * (H - 1)][pair];
-                *sums = _mm256_add_epi32(*sums, _mm256_madd_epi16(narrow[half], ones));
+pub(super) fn gemv<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
+    rows: &Rows<'_>,
+    groups: &[Group],
+    y: &mut Tile<'_, f32>,
+) {
+    let n_groups = groups.len() / N;
+    let slice = if N == 1 { n_groups } else { n_groups.min(NEAR / N) };
+    let (first_token, n_rows) = (y.rows().start, rows.n_rows());
+    for start in (0..n_rows).step_by(EIGHT) {
+        let n_together = EIGHT.min(n_rows - start);
+        let mut sums = [[_mm256_setzero_ps(); N]; EIGHT];
+        for g in (0..n_groups).step_by(slice) {
+            let slice = g..n_groups.min(g + slice);
+            for i in 0..n_together {
+                let row = rows.row(start + i);
+                sums[i] = chains::<M, S, H, N>(row, slice.clone(), groups, sums[i]);
             }
         }
+        for n in 0..N {
+            // The chains' sums are added one after the other, eight rows at once.
+            let mut total = _mm256_setzero_ps();
+            for chain in transpose(sums.map(|sums| _mm256_castps_si256(sums[n]))) {
+                total = _mm256_add_ps(total, _mm256_castsi256_ps(chain));
+            }
+            let mut values = [0.0; EIGHT];
+            // SAFETY: eight floats are there.
+            unsafe { _mm256_storeu_ps(values.as_mut_ptr(), total) };
+            let y = &mut y.row_mut(first_token + n)[start..start + n_together];
+            y.copy_from_slice(&values[..n_together]);
+        }
     }
-    let d = load_floats(&x.d[EIGHT * part..]);
+}
+
+/// Adds to the sums of the eight chains of a row: lane `c` has those of the blocks `c`, `c + 8` and so on, here of the
+/// groups of `slice`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn chains<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
+    row: &[u8],
+    slice: Range<usize>,
+    groups: &[Group],
+    mut sums: [__m256; N],
+) -> [__m256; N] {
+    let n_groups = groups.len() / N;
+    // What comes after this row; or, since rows are walked in slices, what comes after all that go together.
+    let ahead = if slice.len() == n_groups { AHEAD } else { EIGHT * row.len() };
+    let (first, group_bytes) = (2 * slice.start, 2 * S::EIGHT_BYTES);
+    let weights = &row[slice.start * group_bytes..row.len().min(slice.end * group_bytes)];
+    let eights = weights.chunks_exact(S::EIGHT_BYTES);
+    let rest = eights.remainder();
+    let n_full = first + eights.len();
+    let of_tokens = |i: usize| std::array::from_fn(|n| &groups[n * n_groups + i / 2]);
+    for (i, weights) in (first..n_full).zip(eights) {
+        prefetch(weights, ahead);
+        sums = add_eight::<M, S, H, N, true>(weights, of_tokens(i), i % 2, sums);
+    }
+    if !rest.is_empty() {
+        sums = add_eight::<M, S, H, N, false>(rest, of_tokens(n_full), n_full % 2, sums);
+    }
+    sums
+}
+
+/// Adds the products of eight blocks with `N` tokens, each the first or second half of a group, to the eight sums of
+/// each.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn add_eight<M: Multiply, S: Stored<H>, const H: usize, const N: usize, const FULL: bool>(
+    weights: &[u8],
+    x: [&Group; N],
+    part: usize,
+    mut sums: [__m256; N],
+) -> [__m256; N] {
+    assert!(!FULL || weights.len() == S::EIGHT_BYTES, "all eight are there");
+    let mut codes = [[_mm256_setzero_si256(); 2]; 4];
+    for pair in 0..4 {
+        for half in 0..2 {
+            // SAFETY: this function has the instructions.
+            let stored = unsafe { S::codes(weights, [(2 * pair, half), (2 * pair + 1, half)]) };
+            codes[pair][half] = ready::<M, S, H>(stored);
+        }
+    }
     // SAFETY: this function has the instructions.
     let scales = unsafe { S::scales(weights) };
     // SAFETY: as above.
     let minima = unsafe { S::minima(weights) };
-    let mut sum = sum;
-    for h in 0..H {
-        let mut products = block_sums(partial[h]);
-        let init = init::<H>(x, part, h);
-        if let Some(shift) = zero_shift::<S, H>() {
-            products = _mm256_add_epi32(products, _mm256_sra_epi32(init, _mm_cvtsi32_si128(shift)));
-        }
-        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_mul_ps(scales[h], d), sum);
-        if S::HAS_MIN {
-            let sums = _mm256_mul_ps(_mm256_cvtepi32_ps(init), _mm256_set1_ps(-1.0 / 128.0));
-            sum = _mm256_fmadd_ps(minima[h], _mm256_mul_ps(d, sums), sum);
+    for n in 0..N {
+        let products = products::<M, S, H>(&codes, x[n], part);
+        let d = load_floats(&x[n].d[EIGHT * part..]);
+        for h in 0..H {
+            let mut products = block_sums(products[h]);
+            let init = init::<H>(x[n], part, h);
+            if let Some(shift) = zero_shift::<M, S, H>() {
+                let init = _mm256_sra_epi32(init, _mm_cvtsi32_si128(shift));
+                products = _mm256_add_epi32(products, init);
+            }
+            let scale = _mm256_mul_ps(scales[h], d);
+            sums[n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), scale, sums[n]);
+            if S::HAS_MIN {
+                let total = _mm256_mul_ps(_mm256_cvtepi32_ps(init), _mm256_set1_ps(-1.0 / 128.0));
+                sums[n] = _mm256_fmadd_ps(minima[h], _mm256_mul_ps(d, total), sums[n]);
+            }
         }
     }
-    sum
+    sums
+}
+
+/// The sums of eight blocks, or of their halves, times a token: four partial ones of a block in each lane.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn products<M: Multiply, S: Stored<H>, const H: usize>(
+    codes: &[[__m256i; 2]; 4],
+    x: &Group,
+    part: usize,
+) -> [[__m256i; 4]; H] {
+    let mut sums = [[_mm256_setzero_si256(); 4]; H];
+    for pair in 0..4 {
+        let x = [0, 1].map(|half| load(&x.codes[2 * part + pair / 2][half][pair % 2 * 2..]));
+        if H == 1 && room::<M, S, H>() > 1 {
+            let first = add::<M, S, H>(begin::<M>(sums[0][pair]), codes[pair][0], x[0]);
+            sums[0][pair] = end::<M>(sums[0][pair], add::<M, S, H>(first, codes[pair][1], x[1]));
+        } else {
+            for half in 0..2 {
+                let sums = &mut sums[half * (H - 1)][pair];
+                *sums =
+                    end::<M>(*sums, add::<M, S, H>(begin::<M>(*sums), codes[pair][half], x[half]));
+            }
+        }
+    }
+    sums
 }
 
 /// -128 times the sums of the activations: of whole blocks, or of their first or last halves.
@@ -109,45 +163,6 @@ fn init<const H: usize>(x: &Group, part: usize, h: usize) -> __m256i {
         (1, _) => whole,
         (_, 0) => first,
         _ => _mm256_sub_epi32(whole, first),
-    }
-}
-
-/// How far to shift `init` for codes around a zero that are multiplied unsigned.
-pub(super) const fn zero_shift<S: Stored<H>, const H: usize>() -> Option<i32> {
-    if S::HAS_MIN || is_signed::<S, H>() { None } else { Some(7 - S::ZERO_LOG2 as i32) }
-}
-
-/// Whether codes are multiplied as signed bytes, since two products of unsigned ones might not fit 16 bits.
-const fn is_signed<S: Stored<H>, const H: usize>() -> bool {
-    S::CODE_BITS == 8
-}
-
-/// How many sums of two products fit 16 bits.
-pub(super) const fn room<S: Stored<H>, const H: usize>() -> usize {
-    match S::CODE_BITS {
-        8 => 1,
-        bits => {
-            let largest = 2 * 127 * ((1 << bits) - 1);
-            if 8 * largest <= 32767 { 8 } else { 32767 / largest / 2 * 2 }
-        }
-    }
-}
-
-/// Codes as [`multiply`] takes them.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn ready<S: Stored<H>, const H: usize>(codes: __m256i) -> __m256i {
-    if is_signed::<S, H>() { _mm256_xor_si256(codes, _mm256_set1_epi8(i8::MIN)) } else { codes }
-}
-
-/// Products of bytes, added in pairs.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn multiply<S: Stored<H>, const H: usize>(codes: __m256i, x: __m256i) -> __m256i {
-    if is_signed::<S, H>() {
-        _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes))
-    } else {
-        _mm256_maddubs_epi16(codes, x)
     }
 }
 

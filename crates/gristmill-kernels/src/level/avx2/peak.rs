@@ -18,21 +18,22 @@ pub(crate) fn read(bytes: &[u8]) -> u64 {
 }
 
 macro_rules! chains {
-    ($(#[$doc:meta])* $name:ident, $instruction:ident) => {
+    ($(#[$doc:meta])* $name:ident, $level:ident, $features:literal, |$sum:ident, $factor:ident| $next:expr) => {
         $(#[$doc])*
         pub(crate) fn $name(repeats: usize) {
-            #[target_feature(enable = "avx2")]
+            #[target_feature(enable = $features)]
             fn run(repeats: usize) {
-                let factor = black_box(_mm256_set1_epi8(1));
-                let mut sums = [factor; CHAINS];
+                let $factor = black_box(_mm256_set1_epi8(1));
+                let mut sums = [$factor; CHAINS];
                 for _ in 0..repeats {
                     for sum in &mut sums {
-                        *sum = $instruction(*sum, factor);
+                        let $sum = *sum;
+                        *sum = $next;
                     }
                 }
                 black_box(sums);
             }
-            assert!(Level::Avx2.is_available());
+            assert!(Level::$level.is_available());
             // SAFETY: the CPU has been asked.
             unsafe { run(repeats) }
         }
@@ -42,9 +43,13 @@ macro_rules! chains {
 // The wider sums that kernels need afterwards run beside these and are not counted.
 chains! {
     /// `CHAINS` times `repeats` multiplications of 32 pairs of bytes, with the sums of neighbors.
-    int8, _mm256_maddubs_epi16
+    int8, Avx2, "avx2", |sum, factor| _mm256_maddubs_epi16(sum, factor)
+}
+chains! {
+    /// The same with the sums of four, added to the sums before.
+    int8_vnni, AvxVnni, "avx2,avxvnni", |sum, factor| _mm256_dpbusd_avx_epi32(sum, factor, factor)
 }
 chains! {
     /// `CHAINS` times `repeats` multiplications of 16 pairs of words, with the sums of neighbors.
-    int16, _mm256_madd_epi16
+    int16, Avx2, "avx2", |sum, factor| _mm256_madd_epi16(sum, factor)
 }
