@@ -102,7 +102,8 @@ pub(super) fn end<M: Multiply>(sums: __m256i, products: __m256i) -> __m256i {
 fn in_order(mut sums: __m256i) -> __m256i {
     // SAFETY: does nothing.
     unsafe {
-        asm!("/* {0} */", inout(ymm_reg) sums, options(pure, nomem, nostack, preserves_flags));
+        // Not `pure`, or it might be moved.
+        asm!("/* {0} */", inout(ymm_reg) sums, options(nomem, nostack, preserves_flags));
     }
     sums
 }
