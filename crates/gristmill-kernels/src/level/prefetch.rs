@@ -52,7 +52,7 @@ pub(crate) struct Ahead<'a> {
 
 #[cfg_attr(
     not(target_arch = "x86_64"),
-    expect(dead_code, reason = "only kernels for AVX-512 take so long between loads")
+    expect(dead_code, reason = "only kernels for x86-64 ask between the blocks of a tile")
 )]
 impl<'a> Ahead<'a> {
     /// All of `bytes`, in at most `n_steps` steps.
