@@ -152,8 +152,8 @@ impl Level {
 }
 
 /// The level in use: the highest that this CPU has, unless the environment variable `GRISTMILL_SIMD` names a lower
-/// one (`portable`; on x86-64 `avx2`, `avx-vnni`, `avx512`; on 64-bit Arm `neon`, `neon-dotprod`, `neon-i8mm`). It cannot raise the
-/// level: a higher one than the CPU has is as if it were not set. Any other word, also the level of another
+/// one (`portable`; on x86-64 `avx2`, `avx-vnni`, `avx512`; on 64-bit Arm `neon`, `neon-dotprod`, `neon-i8mm`). It cannot
+/// raise the level: a higher one than the CPU has is as if it were not set. Any other word, also the level of another
 /// architecture, means `portable`, so that a misspelling can only make things slower, and shows.
 ///
 /// The variable is read once, at the first call.

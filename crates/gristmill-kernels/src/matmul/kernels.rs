@@ -1,4 +1,4 @@
-//! The table of kernels: for every weight type and level, one for a single token and one for many.
+//! The table of kernels: for every weight type and level, one for a few tokens and one for many.
 
 use gristmill_tensor::DType;
 
