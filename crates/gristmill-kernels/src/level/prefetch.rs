@@ -4,40 +4,66 @@
     expect(unsafe_code, reason = "a prefetch is an instruction")
 )]
 
-/// How far ahead of use the weights of a single token are asked for. Compute between the loads shortens the window in
+/// How far ahead of use the weights of a few tokens are asked for. Compute between the loads shortens the window in
 /// which the CPU looks ahead by itself.
-pub(crate) const AHEAD: usize = 6144;
+pub(crate) const AHEAD: usize = 9216;
 
 /// Asks for the lines `distance` bytes after those of `bytes`. Past the end of what they are a part of this asks for
 /// nothing useful, which does no harm.
 #[inline(always)]
 pub(crate) fn prefetch(bytes: &[u8], distance: usize) {
-    prefetch_address(bytes.as_ptr().addr().wrapping_add(distance), bytes.len());
+    lines::<false>(bytes.as_ptr().addr().wrapping_add(distance), bytes.len());
+}
+
+/// As [`prefetch`], for what is read once: it need not displace what is read again from the larger caches.
+#[inline(always)]
+pub(crate) fn prefetch_once(bytes: &[u8], distance: usize) {
+    lines::<true>(bytes.as_ptr().addr().wrapping_add(distance), bytes.len());
 }
 
 /// Asks for the lines of `n_bytes` bytes at an address, which may be any.
 #[inline(always)]
 pub(crate) fn prefetch_address(address: usize, n_bytes: usize) {
+    lines::<false>(address, n_bytes);
+}
+
+/// Asks for the lines of `n_bytes` bytes at an address, which may be any; `ONCE` if they are read once.
+#[inline(always)]
+fn lines<const ONCE: bool>(address: usize, n_bytes: usize) {
     #[cfg(target_arch = "x86_64")]
     for offset in (0..n_bytes).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use std::arch::x86_64::{_MM_HINT_NTA, _MM_HINT_T0, _mm_prefetch};
         let line: *const i8 = std::ptr::without_provenance(address.wrapping_add(offset));
         #[allow(unused_unsafe, reason = "newer compilers know that it is safe")]
-        // SAFETY: a prefetch touches nothing and never faults.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(line)
-        };
+        if ONCE {
+            // SAFETY: a prefetch touches nothing and never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_NTA>(line) };
+        } else {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
+        }
     }
     #[cfg(target_arch = "aarch64")]
     for offset in (0..n_bytes).step_by(64) {
         let line = address.wrapping_add(offset);
-        // SAFETY: a prefetch touches nothing and never faults.
-        unsafe {
-            std::arch::asm!(
-                "prfm pldl1keep, [{line}]",
-                line = in(reg) line,
-                options(readonly, nostack, preserves_flags),
-            );
+        if ONCE {
+            // SAFETY: a prefetch touches nothing and never faults.
+            unsafe {
+                std::arch::asm!(
+                    "prfm pldl1strm, [{line}]",
+                    line = in(reg) line,
+                    options(readonly, nostack, preserves_flags),
+                );
+            }
+        } else {
+            // SAFETY: as above.
+            unsafe {
+                std::arch::asm!(
+                    "prfm pldl1keep, [{line}]",
+                    line = in(reg) line,
+                    options(readonly, nostack, preserves_flags),
+                );
+            }
         }
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

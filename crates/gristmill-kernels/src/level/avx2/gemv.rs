@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::multiply::{Multiply, add, begin, end, ready, room, zero_shift};
 use super::unpack::Stored;
 use crate::Tile;
-use crate::level::prefetch::{AHEAD, prefetch};
+use crate::level::prefetch::{AHEAD, Ahead, prefetch_once};
 use crate::matmul::activations::{GROUP, Group};
 use crate::matmul::kernels::Rows;
 
@@ -33,11 +33,14 @@ pub(super) fn gemv<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
     for start in (0..n_rows).step_by(EIGHT) {
         let n_together = EIGHT.min(n_rows - start);
         let mut sums = [[_mm256_setzero_ps(); N]; EIGHT];
+        // Since rows are walked in slices, what comes after them is asked for from front to back meanwhile.
+        let next = start + n_together..n_rows.min(start + n_together + EIGHT);
+        let mut next = Ahead::new(rows.part(next).bytes, 2 * n_together * n_groups);
         for g in (0..n_groups).step_by(slice) {
             let slice = g..n_groups.min(g + slice);
             for i in 0..n_together {
                 let row = rows.row(start + i);
-                sums[i] = chains::<M, S, H, N>(row, slice.clone(), groups, sums[i]);
+                sums[i] = chains::<M, S, H, N>(row, slice.clone(), groups, &mut next, sums[i]);
             }
         }
         for n in 0..N {
@@ -63,11 +66,11 @@ fn chains<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
     row: &[u8],
     slice: Range<usize>,
     groups: &[Group],
+    next: &mut Ahead<'_>,
     mut sums: [__m256; N],
 ) -> [__m256; N] {
     let n_groups = groups.len() / N;
-    // What comes after this row; or, since rows are walked in slices, what comes after all that go together.
-    let ahead = if slice.len() == n_groups { AHEAD } else { EIGHT * row.len() };
+    let is_whole = slice.len() == n_groups;
     let (first, group_bytes) = (2 * slice.start, 2 * S::EIGHT_BYTES);
     let weights = &row[slice.start * group_bytes..row.len().min(slice.end * group_bytes)];
     let eights = weights.chunks_exact(S::EIGHT_BYTES);
@@ -75,7 +78,11 @@ fn chains<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
     let n_full = first + eights.len();
     let of_tokens = |i: usize| std::array::from_fn(|n| &groups[n * n_groups + i / 2]);
     for (i, weights) in (first..n_full).zip(eights) {
-        prefetch(weights, ahead);
+        if is_whole {
+            prefetch_once(weights, AHEAD);
+        } else {
+            next.ask();
+        }
         sums = add_eight::<M, S, H, N, true>(weights, of_tokens(i), i % 2, sums);
     }
     if !rest.is_empty() {

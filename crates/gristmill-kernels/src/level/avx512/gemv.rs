@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::transpose::transpose;
 use super::unpack::{Stored, nibbles};
 use crate::Tile;
-use crate::level::prefetch::{AHEAD, prefetch};
+use crate::level::prefetch::{AHEAD, Ahead, prefetch_once};
 use crate::matmul::activations::{Arrangement, GROUP, Group};
 use crate::matmul::kernels::Rows;
 
@@ -34,11 +34,21 @@ pub(super) fn gemv<S: Stored<H>, const H: usize, const N: usize>(
     for start in (0..n_rows).step_by(ROWS) {
         let n_together = ROWS.min(n_rows - start);
         let mut sums = [[_mm512_setzero_ps(); N]; ROWS];
+        // Since rows are walked in slices, what comes after them is asked for from front to back meanwhile.
+        let next = start + n_together..n_rows.min(start + n_together + ROWS);
+        let mut next = Ahead::new(rows.part(next).bytes, n_together * n_groups);
         for g in (0..n_groups).step_by(slice) {
             let slice = g..n_groups.min(g + slice);
             for i in 0..n_together {
                 let from = &rows.bytes[(start + i) * rows.row_bytes..];
-                sums[i] = chains::<S, H, N>(from, rows.row_bytes, slice.clone(), groups, sums[i]);
+                sums[i] = chains::<S, H, N>(
+                    from,
+                    rows.row_bytes,
+                    slice.clone(),
+                    groups,
+                    &mut next,
+                    sums[i],
+                );
             }
         }
         for n in 0..N {
@@ -70,16 +80,22 @@ fn chains<S: Stored<H>, const H: usize, const N: usize>(
     row_bytes: usize,
     slice: Range<usize>,
     groups: &[Group],
+    next: &mut Ahead<'_>,
     mut sums: [__m512; N],
 ) -> [__m512; N] {
     let (group_bytes, n_groups) = (4 * S::QUAD_BYTES, groups.len() / N);
-    // What comes after this row; or, since rows are walked in slices, what comes after all that go together.
-    let ahead = if slice.len() == n_groups { AHEAD } else { ROWS * row_bytes };
+    let mut ask = |here: &[u8]| {
+        if slice.len() == n_groups {
+            prefetch_once(here, AHEAD);
+        } else {
+            next.ask();
+        }
+    };
     let n_full = row_bytes / group_bytes;
     let full = slice.start..slice.end.min(n_full);
     let weights = from[full.start * group_bytes..full.end * group_bytes].chunks_exact(group_bytes);
     for (g, weights) in full.clone().zip(weights) {
-        prefetch(weights, ahead);
+        ask(weights);
         let mut x = [&groups[g]; N];
         for n in 1..N {
             x[n] = &groups[n * n_groups + g];
@@ -90,7 +106,7 @@ fn chains<S: Stored<H>, const H: usize, const N: usize>(
         let rest = row_bytes - n_full * group_bytes;
         let n_blocks = rest / (S::QUAD_BYTES / 4);
         let from = &from[n_full * group_bytes..];
-        prefetch(&from[..rest], ahead);
+        ask(&from[..rest]);
         let mut x = [&groups[n_full]; N];
         for n in 1..N {
             x[n] = &groups[n * n_groups + n_full];

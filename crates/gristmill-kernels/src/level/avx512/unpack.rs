@@ -99,53 +99,91 @@ struct Line([u8; 64]);
 #[repr(align(64))]
 struct Words([u16; 32]);
 
-/// The two windows that cover what is wanted of a quad: where each 64-byte load starts.
-const fn windows<L: Layout>(half: usize) -> (usize, usize) {
-    let slack = if L::BITS == 8 { 16 } else { 0 };
-    (slack * half, 4 * L::BYTES - 64 - slack * (1 - half))
+/// Bytes of a group.
+const fn group_bytes<L: Layout>() -> usize {
+    16 * L::BYTES
 }
 
-/// The index of the byte at `offset` of the quad among the 128 bytes of the two windows.
+/// Where line `line` of a group starts; the last one reaches back, so that it ends with the group.
+const fn line_start<L: Layout>(line: usize) -> usize {
+    let last = group_bytes::<L>() - 64;
+    if 64 * line < last { 64 * line } else { last }
+}
+
+/// Where two 64-byte loads start that cover the codes of a quad, of 8-bit codes half `half`: two neighbouring lines of
+/// the group if that will do, since those serve several quads.
+const fn windows<L: Layout>(quad: usize, half: usize) -> (usize, usize) {
+    let half = if L::BITS == 8 { 16 * half } else { 0 };
+    let first = if let Some(high) = L::HIGH { high } else { L::CODES };
+    let (start, end) = (
+        quad * 4 * L::BYTES + first + half,
+        quad * 4 * L::BYTES + 3 * L::BYTES + L::CODES + half + 16,
+    );
+    let (a, b) = (line_start::<L>(start / 64), line_start::<L>(start / 64 + 1));
+    if end <= b + 64 { (a, b) } else { (start, end - 64) }
+}
+
+/// The index of the byte at `offset` of the group among the 128 bytes of two windows.
 const fn index(offset: usize, windows: (usize, usize)) -> usize {
     if offset - windows.0 < 64 { offset - windows.0 } else { 64 + offset - windows.1 }
 }
 
-/// Code bytes: the sixteen of each block that hold half `half`.
-const fn code_table<L: Layout>(half: usize) -> Line {
-    let mut table = [0; 64];
+/// Code bytes, for each quad: the sixteen of each block that hold half `half`.
+const fn code_tables<L: Layout>(half: usize) -> [Line; 4] {
+    let mut tables = [const { Line([0; 64]) }; 4];
     let mut i = 0;
-    while i < 64 {
-        let offset =
-            i / 16 * L::BYTES + L::CODES + i % 16 + if L::BITS == 8 { 16 * half } else { 0 };
-        table[i] = index(offset, windows::<L>(half)) as u8;
+    while i < 256 {
+        let (quad, half_start) = (i / 64, if L::BITS == 8 { 16 * half } else { 0 });
+        let offset = i / 16 * L::BYTES + L::CODES + half_start + i % 16;
+        tables[quad].0[i % 64] = index(offset, windows::<L>(quad, half)) as u8;
         i += 1;
     }
-    Line(table)
+    tables
 }
 
-/// For each code, the byte that holds its fifth bit.
-const fn high_table<L: Layout>(half: usize) -> Line {
-    let mut table = [0; 64];
+/// For each code of each quad, the byte that holds its fifth bit.
+const fn high_tables<L: Layout>(half: usize) -> [Line; 4] {
+    let mut tables = [const { Line([0; 64]) }; 4];
     if let Some(high) = L::HIGH {
         let mut i = 0;
-        while i < 64 {
+        while i < 256 {
             let offset = i / 16 * L::BYTES + high + 2 * half + i % 16 / 8;
-            table[i] = index(offset, windows::<L>(0)) as u8;
+            tables[i / 64].0[i % 64] = index(offset, windows::<L>(i / 64, 0)) as u8;
             i += 1;
         }
     }
-    Line(table)
+    tables
 }
 
-/// The words at `offset` of each block, four times over.
-const fn scale_table<L: Layout>(offset: usize) -> Words {
-    let mut table = [0; 32];
+/// Pairs of lines in a group.
+const fn n_pairs<L: Layout>() -> usize {
+    group_bytes::<L>().div_ceil(128)
+}
+
+/// The words at `offset` of each block that are in pair `pair` of lines, and which ones are.
+const fn word_table<L: Layout>(pair: usize, offset: usize) -> (Words, __mmask16) {
+    let (mut table, mut present) = ([0; 32], 0);
+    let lines = (line_start::<L>(2 * pair), line_start::<L>(2 * pair + 1));
     let mut i = 0;
     while i < 16 {
-        table[i] = (index(i % 4 * L::BYTES + offset, windows::<L>(0)) / 2) as u16;
+        let at = i * L::BYTES + offset;
+        if at / 128 == pair {
+            table[i] = (index(at, lines) / 2) as u16;
+            present |= 1 << i;
+        }
         i += 1;
     }
-    Words(table)
+    (Words(table), present)
+}
+
+const fn word_tables<L: Layout>(offset: usize) -> [(Words, __mmask16); 5] {
+    [
+        word_table::<L>(0, offset),
+        word_table::<L>(1, offset),
+        word_table::<L>(2, offset),
+        word_table::<L>(3, offset),
+        word_table::<L>(4, offset),
+    ]
 }
 
 /// The 64 bytes at `at`; those past the end of `bytes` are zero if not `FULL`.
@@ -206,7 +244,7 @@ impl<L: Layout> Stored<1> for Plain<L> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
         if L::SCALE == Scale::F16 {
-            [sixteen::<L, FULL>(group, &const { scale_table::<L>(0) })]
+            [sixteen::<L, FULL>(group, &const { word_tables::<L>(0) })]
         } else {
             by_block::<Self, 1>(group, Self::scale)
         }
@@ -215,8 +253,8 @@ impl<L: Layout> Stored<1> for Plain<L> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
-        let table = &const { scale_table::<L>(if let Some(min) = L::MIN { min } else { 0 }) };
-        [sixteen::<L, FULL>(group, table)]
+        let tables = &const { word_tables::<L>(if let Some(min) = L::MIN { min } else { 0 }) };
+        [sixteen::<L, FULL>(group, tables)]
     }
 }
 
@@ -252,12 +290,11 @@ pub(super) fn nibbles(bytes: __m512i) -> [__m512i; 2] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn gather<L: Layout, const FULL: bool>(group: &[u8], quad: usize, half: usize) -> __m512i {
-    let start = quad * 4 * L::BYTES;
-    let (a, b) = windows::<L>(half);
-    let (a, b) = (load::<FULL>(group, start + a), load::<FULL>(group, start + b));
-    let order =
-        if half == 0 { &const { code_table::<L>(0) } } else { &const { code_table::<L>(1) } };
-    _mm512_permutex2var_epi8(a, table(order), b)
+    let (a, b) = windows::<L>(quad, half);
+    let (a, b) = (load::<FULL>(group, a), load::<FULL>(group, b));
+    let orders =
+        if half == 0 { &const { code_tables::<L>(0) } } else { &const { code_tables::<L>(1) } };
+    _mm512_permutex2var_epi8(a, table(&orders[quad]), b)
 }
 
 /// The codes of half `half` of four blocks, with their fifth bits.
@@ -269,12 +306,11 @@ fn with_fifth<L: Layout, const FULL: bool>(
     quad: usize,
     half: usize,
 ) -> __m512i {
-    let start = quad * 4 * L::BYTES;
-    let (a, b) = windows::<L>(0);
-    let (a, b) = (load::<FULL>(group, start + a), load::<FULL>(group, start + b));
-    let order =
-        if half == 0 { &const { high_table::<L>(0) } } else { &const { high_table::<L>(1) } };
-    let bits = _mm512_permutex2var_epi8(a, table(order), b);
+    let (a, b) = windows::<L>(quad, 0);
+    let (a, b) = (load::<FULL>(group, a), load::<FULL>(group, b));
+    let orders =
+        if half == 0 { &const { high_tables::<L>(0) } } else { &const { high_tables::<L>(1) } };
+    let bits = _mm512_permutex2var_epi8(a, table(&orders[quad]), b);
     let set = _mm512_test_epi8_mask(bits, _mm512_set1_epi64(0x8040_2010_0804_0201u64 as i64));
     _mm512_mask_add_epi8(codes, set, codes, _mm512_set1_epi8(0x10))
 }
@@ -282,17 +318,17 @@ fn with_fifth<L: Layout, const FULL: bool>(
 /// The f16 numbers at a place of sixteen blocks, in order; zero for blocks that are not there.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn sixteen<L: Layout, const FULL: bool>(group: &[u8], words: &Words) -> __m512 {
-    // SAFETY: 64 bytes are there.
-    let words = unsafe { _mm512_load_si512(words.0.as_ptr().cast()) };
-    let (a, b) = windows::<L>(0);
+fn sixteen<L: Layout, const FULL: bool>(group: &[u8], tables: &[(Words, __mmask16); 5]) -> __m512 {
     let mut halves = _mm512_setzero_si512();
-    for quad in 0..4 {
-        let start = quad * 4 * L::BYTES;
-        if FULL || start < group.len() {
-            let (a, b) = (load::<FULL>(group, start + a), load::<FULL>(group, start + b));
-            let four = _mm512_maskz_permutex2var_epi16(0xf << (4 * quad), a, words, b);
-            halves = _mm512_or_si512(halves, four);
+    for pair in 0..n_pairs::<L>() {
+        let (words, present) = &tables[pair];
+        // SAFETY: 64 bytes are there.
+        let words = unsafe { _mm512_load_si512(words.0.as_ptr().cast()) };
+        let (a, b) = (line_start::<L>(2 * pair), line_start::<L>(2 * pair + 1));
+        if FULL || a < group.len() {
+            let (a, b) = (load::<FULL>(group, a), load::<FULL>(group, b));
+            let some = _mm512_maskz_permutex2var_epi16((*present).into(), a, words, b);
+            halves = _mm512_or_si512(halves, some);
         }
     }
     _mm512_cvtph_ps(_mm512_castsi512_si256(halves))

@@ -6,7 +6,7 @@ use super::multiply::{Multiply, Work, whole};
 use super::ops::*;
 use super::unpack::Stored;
 use super::{CHAINS, add_scaled};
-use crate::level::prefetch::{AHEAD, prefetch};
+use crate::level::prefetch::{AHEAD, prefetch_once};
 use crate::matmul::activations::Group;
 use crate::matmul::kernels::Rows;
 
@@ -52,7 +52,7 @@ fn chains<M: Multiply, S: Stored<H>, const H: usize>(row: &[u8], x: &[Group]) ->
     let eights = row.chunks_exact(S::EIGHT_BYTES);
     let rest = eights.remainder();
     for (i, eight) in eights.enumerate() {
-        prefetch(eight, AHEAD);
+        prefetch_once(eight, AHEAD);
         add_eight::<M, S, H, true>(eight, &x[i / 2], i % 2, &mut sums);
     }
     if !rest.is_empty() {

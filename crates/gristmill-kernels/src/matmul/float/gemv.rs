@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use gristmill_tensor::DType;
 
 use super::{PIECE, Piece, SUMS, Widen, put};
-use crate::level::prefetch::{AHEAD, prefetch};
+use crate::level::prefetch::{AHEAD, prefetch_once};
 use crate::level::vector::{Kernel, LANES, Vector};
 use crate::matmul::kernels::Rows;
 
@@ -50,7 +50,7 @@ fn chains<V: Vector, W: Widen>(dtype: DType, row: &[u8], x: &[f32]) -> [V; SUMS]
     let mut scratch = W::SCRATCH;
     let mut sums = [V::splat(0.0); SUMS];
     for (bytes, x) in row.chunks(piece_bytes).zip(x.chunks(PIECE)) {
-        prefetch(bytes, AHEAD);
+        prefetch_once(bytes, AHEAD);
         let weights = W::piece(dtype, bytes, &mut scratch);
         if x.len() == PIECE {
             add_piece::<V, true>(weights, x, &mut sums);
