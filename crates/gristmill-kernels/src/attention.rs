@@ -21,7 +21,7 @@ use std::cell::RefCell;
 
 use crate::kv_cache::{Element, HeadShape, PAGE, Page, for_pages};
 use crate::level::vector::{Kernel, Vector, dispatch};
-use crate::team::{self, Cut, Grid};
+use crate::team::{self, Grid};
 use crate::{KvCache, Team};
 
 use partial::{Partial, divide, merge_page, merge_part};
@@ -151,8 +151,7 @@ fn attend_pages<E: Element>(
 
     let parts = &*scratch;
     let tile_columns = group * shape.head_dim;
-    let cut = Cut::every(tile_columns);
-    let grid = Grid { values: out, row_len: width, tile_rows: tile_tokens, cut };
+    let grid = Grid { values: out, row_len: width, tile_rows: tile_tokens, tile_columns };
     team.for_each_tile_mut(&mut [grid], &|_, mut out| {
         let number =
             out.rows().start / tile_tokens * shape.n_head_kv + out.columns().start / tile_columns;

@@ -46,4 +46,4 @@ pub use level::{Level, level};
 pub use matmul::{Activations, Matrix, Product, look_ahead, matmul, matmul_joined};
 pub use norm::{layer_norm, rms_norm};
 pub use rope::{RopePairs, RopeTable, rope};
-pub use team::{Cut, Grid, Team, Tile};
+pub use team::{Grid, Team, Tile};

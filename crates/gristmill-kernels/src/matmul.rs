@@ -21,7 +21,7 @@ mod tests;
 pub use activations::Activations;
 pub use matrix::Matrix;
 
-use crate::{Cut, Grid, Level, Team, level};
+use crate::{Grid, Level, Team, level};
 use kernels::{Kernel, Rows, kernels_at};
 
 /// One of several products of the same activations; see [`matmul_joined`].
@@ -56,11 +56,23 @@ pub fn matmul_joined(team: &Team, x: &mut Activations, products: &mut [Product<'
     matmul_at(level(), team, x, products);
 }
 
-/// Says that the products after the next ones, of a single token, begin with `weight`, so that it can be fetched while
-/// nothing else is to be done.
-pub fn look_ahead(team: &Team, weight: &Matrix) {
-    let stretch = stretches(weight, team.n_threads(), false).wide;
-    team.look_ahead(weight.bytes(), stretch * weight.row_bytes());
+/// Says that the products after the next ones, of a single token, are those with `weights`, so that their beginning can
+/// be fetched while nothing else is to be done.
+pub fn look_ahead<'a>(team: &Team, weights: impl Iterator<Item = &'a Matrix> + Clone) {
+    let piece = Piece::new(team, weights.clone());
+    let n_pieces = |weight: &Matrix| weight.n_out().div_ceil(piece.rows(weight));
+    let n_tasks = weights.clone().map(n_pieces).sum();
+    for number in 0..team.n_threads() {
+        let mut task = team.first_task(number, n_tasks);
+        for weight in weights.clone() {
+            if task < n_pieces(weight) {
+                let start = task * piece.rows(weight) * weight.row_bytes();
+                team.look_ahead(number, &weight.bytes()[start..]);
+                break;
+            }
+            task -= n_pieces(weight);
+        }
+    }
 }
 
 /// [`matmul_joined`] at a level this CPU has.
@@ -70,10 +82,11 @@ pub(crate) fn matmul_at(
     x: &mut Activations,
     products: &mut [Product<'_>],
 ) {
-    let (n_tokens, n_products) = (x.n_tokens(), products.len());
+    let n_tokens = x.n_tokens();
+    let piece = Piece::new(team, products.iter().map(|product| product.weight));
     let mut parts: Vec<(&Matrix, Option<&[f32]>, Kernel)> = Vec::with_capacity(products.len());
     let mut grids = Vec::with_capacity(products.len());
-    for (i, Product { weight, bias, y }) in products.iter_mut().enumerate() {
+    for Product { weight, bias, y } in products {
         assert_eq!(weight.n_in(), x.n_in(), "{}: the width of the activations", weight.name());
         assert_eq!(y.len(), n_tokens * weight.n_out(), "{}: the size of the result", weight.name());
         assert!(
@@ -84,21 +97,14 @@ pub(crate) fn matmul_at(
         let way = kernels_at(level, weight.dtype()).way(n_tokens, x.is_deterministic());
         x.make(team, level, way);
         parts.push((weight, *bias, way.kernel));
-        let cut = if way.tiles.is_some() && n_tokens > SOME {
-            Cut::every(PANEL)
-        } else {
-            stretches(weight, team.n_threads(), i + 1 == n_products)
-        };
-        grids.push(Grid { values: y, row_len: weight.n_out(), tile_rows: n_tokens, cut });
+        let tile_columns = if way.tiles.is_some() { PANEL } else { piece.rows(weight) };
+        grids.push(Grid { values: y, row_len: weight.n_out(), tile_rows: n_tokens, tile_columns });
     }
     let x = &*x;
     team.for_each_tile_mut(&mut grids, &|number, mut tile| {
         let (weight, bias, kernel) = parts[number];
         let columns = tile.columns();
-        let bytes =
-            &weight.bytes()[columns.start * weight.row_bytes()..columns.end * weight.row_bytes()];
-        let (dtype, row_bytes, n_in) = (weight.dtype(), weight.row_bytes(), weight.n_in());
-        kernel(&Rows { dtype, bytes, row_bytes, n_in }, x, &mut tile);
+        kernel(&Rows::of(weight, columns.clone()), x, &mut tile);
         if let Some(bias) = bias {
             for t in tile.rows() {
                 tile.row_mut(t)
@@ -110,23 +116,28 @@ pub(crate) fn matmul_at(
     });
 }
 
-/// Up to so many tokens it is the weights that take the most time, not the arithmetic.
-const SOME: usize = 64;
-
-/// The most rows that a kernel takes together.
+/// The most rows that a kernel for many tokens takes together.
 const PANEL: usize = 32;
 
-/// How the rows of a weight are divided for a few tokens: a long stretch for each thread, since memory is read fastest
-/// from front to back; of the last weight of a job less than all, so that threads which were held up can be helped.
-fn stretches(weight: &Matrix, n_threads: usize, is_last: bool) -> Cut {
-    /// Of sixteen parts of a weight, those that are cut into long stretches.
-    const LONG: usize = 12;
-    /// What is worth a claim.
-    const CLAIM_BYTES: usize = 16 << 10;
-    let n_out = weight.n_out();
-    let parts = if is_last { LONG } else { 16 };
-    let wide = (n_out * parts / 16 / n_threads).max(1).next_multiple_of(PANEL);
-    let rest = n_out.saturating_sub(n_threads * wide);
-    let narrow = (rest / (4 * n_threads)).max(CLAIM_BYTES / weight.row_bytes());
-    Cut { n_wide: n_threads, wide, narrow: narrow.max(1).next_multiple_of(PANEL) }
+/// How the rows of weights are divided among threads for a few tokens: small enough that all are done at the same time, large enough that
+/// claiming takes no time.
+struct Piece {
+    n_bytes: usize,
+}
+
+impl Piece {
+    /// For a job with `weights`.
+    fn new<'a>(team: &Team, weights: impl Iterator<Item = &'a Matrix>) -> Piece {
+        /// Pieces of each thread's share.
+        const PIECES: usize = 16;
+        let n_bytes: usize = weights.map(|weight| weight.bytes().len()).sum();
+        Piece { n_bytes: (n_bytes / (PIECES * team.n_threads())).clamp(16 << 10, 128 << 10) }
+    }
+
+    /// The rows of a piece of `weight`.
+    fn rows(&self, weight: &Matrix) -> usize {
+        /// The most that a kernel for a few tokens takes together.
+        const TOGETHER: usize = 16;
+        (self.n_bytes / weight.row_bytes()).max(1).next_multiple_of(TOGETHER)
+    }
 }

@@ -3,7 +3,8 @@
 //! Waking a sleeping thread costs tens of microseconds, a spinning one answers in less than one. So workers spin for
 //! a while after each job and only then sleep. The caller works too, as worker 0.
 //!
-//! A job is a number of tasks, claimed one by one from a counter. A worker that comes late (because the system runs
+//! A job is a number of tasks. Each thread has a share of neighbours, since memory is read fastest from front to back,
+//! and claims them one by one; when it is done it helps the others with theirs. A worker that comes late (because the system runs
 //! something else on its core) finds the gate closed and is not waited for: only workers that have entered are. On a
 //! crowded machine the team is therefore never slower than its caller alone by more than the task a worker was
 //! interrupted in.
@@ -12,6 +13,7 @@
     reason = "a job borrowed from the caller's stack is lent to threads that live longer"
 )]
 
+mod shares;
 mod tiles;
 mod wait;
 
@@ -22,7 +24,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-pub use tiles::{Cut, Grid, Tile};
+use shares::Shares;
+pub use tiles::{Grid, Tile};
 use wait::{Fetch, Patience};
 
 /// More threads than any machine has; keeps the count of entered workers inside the gate's low bits.
@@ -51,19 +54,13 @@ struct Apart<T>(T);
 
 struct Shared {
     gate: Apart<AtomicU64>,
-    next: Apart<AtomicUsize>,
+    shares: Shares,
     finished: Apart<AtomicUsize>,
     sleepers: Apart<AtomicUsize>,
-    ahead: Apart<Ahead>,
+    /// Where each thread begins to read in the job after the next one.
+    ahead: Box<[Apart<AtomicUsize>]>,
     job: UnsafeCell<Job>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-}
-
-/// What the next job reads first: the address, and how many bytes of it each thread begins with.
-#[derive(Default)]
-struct Ahead {
-    start: AtomicUsize,
-    piece: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -81,12 +78,13 @@ impl Team {
     ///
     /// Threads the system refuses to start are done without.
     pub fn new(n_threads: usize) -> Team {
+        let n_threads = n_threads.clamp(1, MAX_THREADS);
         let shared = Arc::new(Shared {
             gate: Apart(AtomicU64::new(0)),
-            next: Apart(AtomicUsize::new(0)),
+            shares: Shares::new(n_threads),
             finished: Apart(AtomicUsize::new(0)),
             sleepers: Apart(AtomicUsize::new(0)),
-            ahead: Apart(Ahead::default()),
+            ahead: (0..n_threads).map(|_| Apart(AtomicUsize::new(0))).collect(),
             job: UnsafeCell::new(Job { task: &|_| (), n_tasks: 0 }),
             panic: Mutex::new(None),
         });
@@ -97,7 +95,7 @@ impl Team {
                 .spawn(move || shared.serve(number))
                 .ok()
         };
-        let workers = (1..n_threads.min(MAX_THREADS)).map_while(spawn).collect();
+        let workers = (1..n_threads).map_while(spawn).collect();
         Team { shared, workers, busy: AtomicBool::new(false) }
     }
 
@@ -112,12 +110,15 @@ impl Team {
         self.workers.len() + 1
     }
 
-    /// Says what the job after the next one reads from memory: thread `i` begins with piece `i` of `bytes`. Threads that
-    /// have nothing to do ask for it meanwhile, so that memory is never idle.
-    pub(crate) fn look_ahead(&self, bytes: &[u8], piece: usize) {
-        let ahead = &self.shared.ahead.0;
-        ahead.piece.store(piece.min(bytes.len() / self.n_threads()), Ordering::Relaxed);
-        ahead.start.store(bytes.as_ptr().addr(), Ordering::Relaxed);
+    /// Says where thread `number` begins to read in the job after the next one. Threads that have nothing to do ask for
+    /// it meanwhile, so that memory is never idle.
+    pub(crate) fn look_ahead(&self, number: usize, bytes: &[u8]) {
+        self.shared.ahead[number].0.store(bytes.as_ptr().addr(), Ordering::Relaxed);
+    }
+
+    /// The first of the share of thread `number` in a job of `n_tasks`.
+    pub(crate) fn first_task(&self, number: usize, n_tasks: usize) -> usize {
+        self.shared.shares.range(number, n_tasks).start
     }
 
     /// Calls `task` once with each of `0..n_tasks`, on all threads, and returns when all calls have.
@@ -138,7 +139,7 @@ impl Team {
         };
         // SAFETY: `busy` is ours, the gate is closed and nobody is inside, so nobody else touches the job.
         unsafe { *shared.job.get() = Job { task, n_tasks } };
-        shared.next.0.store(0, Ordering::Relaxed);
+        shared.shares.deal(n_tasks);
         shared.finished.0.store(0, Ordering::Relaxed);
         let number = (shared.gate.0.load(Ordering::Relaxed) >> NUMBER_SHIFT) + 1;
         // Sequentially consistent with a worker's announcement that it falls asleep: one of the two sees the other.
@@ -148,7 +149,7 @@ impl Team {
         }
 
         IN_TASK.set(true);
-        shared.claim_tasks(Job { task, n_tasks });
+        shared.do_tasks(0, Job { task, n_tasks });
         IN_TASK.set(false);
 
         let gate = shared.gate.0.swap((number + 1) << NUMBER_SHIFT, Ordering::AcqRel);
@@ -197,7 +198,7 @@ impl Shared {
                 last = gate >> NUMBER_SHIFT;
                 // SAFETY: inside an open gate the job is not written: its owner waits until we have finished.
                 let job = unsafe { *self.job.get() };
-                self.claim_tasks(job);
+                self.do_tasks(number, job);
                 self.finished.0.fetch_add(1, Ordering::Release);
             }
         }
@@ -230,25 +231,18 @@ impl Shared {
 
     /// What thread `number` can ask for while it waits.
     fn fetch(&self, number: usize) -> Fetch {
-        let Ahead { start, piece } = &self.ahead.0;
-        let (start, piece) = (start.load(Ordering::Relaxed), piece.load(Ordering::Relaxed));
-        let at = start.wrapping_add(number.wrapping_mul(piece));
-        Fetch::new(at, piece)
+        Fetch::new(self.ahead[number].0.load(Ordering::Relaxed))
     }
 
-    /// Claims and does tasks until none is left. Panics are kept for the caller of `run`.
-    fn claim_tasks(&self, job: Job) {
+    /// Claims and does tasks until none is left, as thread `number`. Panics are kept for the caller of `run`.
+    fn do_tasks(&self, number: usize, job: Job) {
         let work = AssertUnwindSafe(|| {
-            loop {
-                let index = self.next.0.fetch_add(1, Ordering::Relaxed);
-                if index >= job.n_tasks {
-                    break;
-                }
+            while let Some(index) = self.shares.claim(number, job.n_tasks) {
                 (job.task)(index);
             }
         });
         if let Err(panic) = catch_unwind(work) {
-            self.next.0.store(job.n_tasks, Ordering::Relaxed);
+            self.shares.give_up();
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
         }
     }

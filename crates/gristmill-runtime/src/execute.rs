@@ -70,9 +70,9 @@ pub(crate) fn run(model: &Model, team: &Team, memory: &mut Memory, batch: Batch<
         table.fill(&rope.inv_freq, rope.scale, batch.positions());
     }
     let mut run = Run { model, program, plan, team, memory, batch };
-    for (step, &next) in plan.steps.iter().zip(&plan.next_linear) {
+    for (step, &next) in plan.steps.iter().zip(&plan.next_linears) {
         if let (Step::Linears(_), Some(next)) = (step, next) {
-            run.look_ahead(next);
+            run.look_ahead(&plan.steps[next]);
         }
         run.step(step);
     }
@@ -98,12 +98,14 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Lets the weight of product `id` be fetched while others wait.
-    fn look_ahead(&self, id: NodeId) {
-        if let (1, Op::Linear { weight, .. }) =
-            (self.batch.tokens.len(), &self.program.nodes[id].op)
-        {
-            kernels::look_ahead(self.team, self.model.matrix(*weight));
+    /// Lets the weights of the products of a step be fetched while others wait.
+    fn look_ahead(&self, step: &Step) {
+        if let (1, Step::Linears(ids)) = (self.batch.tokens.len(), step) {
+            let weights = ids.iter().filter_map(|&id| match self.program.nodes[id].op {
+                Op::Linear { weight, .. } => Some(self.model.matrix(weight)),
+                _ => None,
+            });
+            kernels::look_ahead(self.team, weights);
         }
     }
 

@@ -49,8 +49,8 @@ pub(crate) struct Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
-    /// By step: the first product that comes after it, in this token or the next.
-    pub(crate) next_linear: Vec<Option<NodeId>>,
+    /// By step: the next one of products that comes after it, in this token or the next.
+    pub(crate) next_linears: Vec<Option<usize>>,
     /// By node.
     pub(crate) places: Vec<Option<Place>>,
     pub(crate) n_slots: usize,
@@ -90,8 +90,8 @@ impl Plan {
         });
         let rope_of = rope_of.collect();
         let layers = layers(program)?;
-        let next_linear = next_linear(&steps);
-        Ok(Plan { steps, next_linear, places, n_slots, ropes, rope_of, layers })
+        let next_linears = next_linears(&steps);
+        Ok(Plan { steps, next_linears, places, n_slots, ropes, rope_of, layers })
     }
 
     /// The place of a value that is computed.
@@ -203,15 +203,16 @@ fn steps(program: &Program, rows: &[Option<Rows>], users: &[Vec<NodeId>]) -> Vec
     steps
 }
 
-/// For each step the first product that comes after it.
-fn next_linear(steps: &[Step]) -> Vec<Option<NodeId>> {
-    let first = |steps: &[Step]| {
-        steps.iter().find_map(|step| match step {
-            Step::Linears(ids) => Some(ids[0]),
-            _ => None,
+/// For each step the next one of products.
+fn next_linears(steps: &[Step]) -> Vec<Option<usize>> {
+    let mut after = (0..steps.len()).chain(0..steps.len());
+    let is_linears = |&i: &usize| matches!(steps[i], Step::Linears(_));
+    (0..steps.len())
+        .map(|_| {
+            after.next();
+            after.clone().find(is_linears)
         })
-    };
-    (0..steps.len()).map(|i| first(&steps[i + 1..]).or_else(|| first(steps))).collect()
+        .collect()
 }
 
 /// The product that a `silu` goes into, if it goes nowhere else.

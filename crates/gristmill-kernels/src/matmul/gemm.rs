@@ -85,7 +85,7 @@ pub(crate) fn gemm<K: TileKernel>(rows: &Rows<'_>, x: &Activations, y: &mut Tile
             let n_rows = K::ROWS.min(rows.n_rows() - row);
             K::pack(&rows.part(row..row + n_rows), order, panel);
             let tiles = y.rows().step_by(tile_tokens);
-            let next = rows.part(row + n_rows..rows.n_rows().min(row + n_rows + K::ROWS)).bytes;
+            let next = rows.after(row + n_rows, K::ROWS * rows.row_bytes);
             let mut next = next.chunks(next.len().div_ceil(tiles.len()).max(1));
             for t in tiles {
                 let tokens = t..y.rows().end.min(t + tile_tokens);

@@ -1,10 +1,13 @@
 //! The table of kernels: for every weight type and level, one for a few tokens and one for many.
 
+use std::ops::Range;
+
 use gristmill_tensor::DType;
 
 use super::activations::Activations;
 use super::float;
 use super::gemm::{TileKernel, gemm};
+use super::matrix::Matrix;
 use crate::Tile;
 use crate::level::{Level, portable};
 
@@ -15,9 +18,19 @@ pub(crate) struct Rows<'a> {
     pub bytes: &'a [u8],
     pub row_bytes: usize,
     pub n_in: usize,
+    /// What follows in the weight, which is likely to be read next.
+    pub after: &'a [u8],
 }
 
 impl<'a> Rows<'a> {
+    /// Those rows of a weight.
+    pub(crate) fn of(weight: &'a Matrix, rows: Range<usize>) -> Rows<'a> {
+        let (dtype, row_bytes, n_in) = (weight.dtype(), weight.row_bytes(), weight.n_in());
+        let bytes = &weight.bytes()[rows.start * row_bytes..];
+        let (bytes, after) = bytes.split_at(rows.len() * row_bytes);
+        Rows { dtype, bytes, row_bytes, n_in, after }
+    }
+
     pub(crate) fn n_rows(&self) -> usize {
         self.bytes.len() / self.row_bytes
     }
@@ -28,9 +41,16 @@ impl<'a> Rows<'a> {
     }
 
     /// Some of the rows.
-    pub(crate) fn part(&self, rows: std::ops::Range<usize>) -> Rows<'a> {
+    pub(crate) fn part(&self, rows: Range<usize>) -> Rows<'a> {
         let bytes = &self.bytes[rows.start * self.row_bytes..rows.end * self.row_bytes];
-        Rows { bytes, ..*self }
+        Rows { bytes, after: self.after(rows.end, self.bytes.len()), ..*self }
+    }
+
+    /// Up to `n_bytes` of what follows the first `n_rows` rows: more rows, or else what comes after all of them.
+    pub(crate) fn after(&self, n_rows: usize, n_bytes: usize) -> &'a [u8] {
+        let more = &self.bytes[n_rows * self.row_bytes..];
+        let after = if more.is_empty() { self.after } else { more };
+        &after[..n_bytes.min(after.len())]
     }
 
     /// The stored bytes of row `row`.

@@ -132,13 +132,8 @@ fn tiles_of_several_grids_cover_them_once() {
     let mut a = vec![0u32; 7 * 50];
     let mut b = vec![0u32; 3 * 8];
     let mut grids = [
-        Grid { values: &mut a, row_len: 50, tile_rows: 2, cut: Cut::every(16) },
-        Grid {
-            values: &mut b,
-            row_len: 8,
-            tile_rows: 3,
-            cut: Cut { n_wide: 2, wide: 3, narrow: 1 },
-        },
+        Grid { values: &mut a, row_len: 50, tile_rows: 2, tile_columns: 16 },
+        Grid { values: &mut b, row_len: 8, tile_rows: 3, tile_columns: 3 },
     ];
     team.for_each_tile_mut(&mut grids, &|number, mut tile| {
         for row in tile.rows() {

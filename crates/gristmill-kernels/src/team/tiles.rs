@@ -15,7 +15,7 @@ impl Team {
         f: &(dyn Fn(usize, &mut [T]) + Sync),
     ) {
         let row_len = out.len();
-        let grid = Grid { values: out, row_len, tile_rows: 1, cut: Cut::every(chunk_len) };
+        let grid = Grid { values: out, row_len, tile_rows: 1, tile_columns: chunk_len };
         self.for_each_tile_mut(&mut [grid], &|_, mut tile| {
             f(tile.columns().start / chunk_len, tile.row_mut(0));
         });
@@ -43,40 +43,6 @@ impl Team {
     }
 }
 
-/// Where a matrix is cut between columns: first some wide tiles, then narrow ones.
-///
-/// A few wide tiles are claimed fast and read long stretches of memory; the narrow ones at the end let all threads
-/// finish together.
-#[derive(Clone, Copy, Debug)]
-pub struct Cut {
-    /// How many wide tiles there are at most.
-    pub n_wide: usize,
-    /// Their columns.
-    pub wide: usize,
-    /// The columns of the other tiles, at least 1.
-    pub narrow: usize,
-}
-
-impl Cut {
-    /// Tiles of the same width.
-    pub fn every(columns: usize) -> Cut {
-        Cut { n_wide: 0, wide: 0, narrow: columns }
-    }
-
-    /// How many tiles a row of `row_len` columns makes.
-    fn n_tiles(self, row_len: usize) -> usize {
-        match row_len.checked_sub(self.n_wide * self.wide) {
-            Some(rest) => self.n_wide + rest.div_ceil(self.narrow),
-            None => row_len.div_ceil(self.wide),
-        }
-    }
-
-    /// Where tile `i` starts.
-    fn start(self, i: usize) -> usize {
-        i.min(self.n_wide) * self.wide + i.saturating_sub(self.n_wide) * self.narrow
-    }
-}
-
 /// A row-major matrix that [`Team::for_each_tile_mut`] cuts into tiles; those at the lower and right edges may be
 /// smaller than the others.
 pub struct Grid<'a, T> {
@@ -86,8 +52,8 @@ pub struct Grid<'a, T> {
     pub row_len: usize,
     /// Rows per tile, at least 1.
     pub tile_rows: usize,
-    /// How the columns are cut.
-    pub cut: Cut,
+    /// Columns per tile, at least 1.
+    pub tile_columns: usize,
 }
 
 /// A grid that several threads take tiles from.
@@ -96,7 +62,7 @@ struct SharedGrid<'a, T> {
     n_rows: usize,
     row_len: usize,
     tile_rows: usize,
-    cut: Cut,
+    tile_columns: usize,
     tiles_per_row: usize,
     n_tiles: usize,
     borrow: PhantomData<&'a mut [T]>,
@@ -107,18 +73,17 @@ unsafe impl<T: Send> Sync for SharedGrid<'_, T> {}
 
 impl<'a, T> SharedGrid<'a, T> {
     fn new(grid: &'a mut Grid<'_, T>) -> SharedGrid<'a, T> {
-        let Grid { values, row_len, tile_rows, cut } = grid;
-        assert!(*tile_rows > 0 && cut.narrow > 0, "tiles have a size");
-        assert!(cut.n_wide == 0 || cut.wide > 0, "tiles have a size");
+        let Grid { values, row_len, tile_rows, tile_columns } = grid;
+        assert!(*tile_rows > 0 && *tile_columns > 0, "tiles have a size");
         let n_rows = if values.is_empty() { 0 } else { values.len() / *row_len };
         assert_eq!(values.len(), n_rows * *row_len, "a whole number of rows");
-        let tiles_per_row = cut.n_tiles(*row_len);
+        let tiles_per_row = row_len.div_ceil(*tile_columns);
         SharedGrid {
             start: values.as_mut_ptr(),
             n_rows,
             row_len: *row_len,
             tile_rows: *tile_rows,
-            cut: *cut,
+            tile_columns: *tile_columns,
             tiles_per_row,
             n_tiles: n_rows.div_ceil(*tile_rows) * tiles_per_row,
             borrow: PhantomData,
@@ -132,12 +97,12 @@ impl<'a, T> SharedGrid<'a, T> {
     unsafe fn tile(&self, index: usize) -> Tile<'a, T> {
         assert!(index < self.n_tiles, "inside the grid");
         let row = index / self.tiles_per_row * self.tile_rows;
-        let [column, next] = [0, 1].map(|ahead| self.cut.start(index % self.tiles_per_row + ahead));
+        let column = index % self.tiles_per_row * self.tile_columns;
         Tile {
             start: self.start,
             row_len: self.row_len,
             rows: row..self.n_rows.min(row + self.tile_rows),
-            columns: column..self.row_len.min(next),
+            columns: column..self.row_len.min(column + self.tile_columns),
             borrow: PhantomData,
         }
     }

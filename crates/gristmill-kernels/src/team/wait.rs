@@ -21,9 +21,9 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    /// `n_bytes` from `at` on, or as much of that as is worth it.
-    pub(super) fn new(at: usize, n_bytes: usize) -> Fetch {
-        Fetch { at, left: n_bytes.min(MOST_AHEAD) }
+    /// As much as is worth it from an address on; 0 is nowhere.
+    pub(super) fn new(at: usize) -> Fetch {
+        Fetch { at, left: if at == 0 { 0 } else { MOST_AHEAD } }
     }
 
     /// Asks for the next few lines, if there are any.

@@ -34,8 +34,8 @@ pub(super) fn gemv<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
         let n_together = EIGHT.min(n_rows - start);
         let mut sums = [[_mm256_setzero_ps(); N]; EIGHT];
         // Since rows are walked in slices, what comes after them is asked for from front to back meanwhile.
-        let next = start + n_together..n_rows.min(start + n_together + EIGHT);
-        let mut next = Ahead::new(rows.part(next).bytes, 2 * n_together * n_groups);
+        let next = rows.after(start + n_together, EIGHT * rows.row_bytes);
+        let mut next = Ahead::new(next, 2 * n_together * n_groups);
         for g in (0..n_groups).step_by(slice) {
             let slice = g..n_groups.min(g + slice);
             for i in 0..n_together {

@@ -35,8 +35,8 @@ pub(super) fn gemv<S: Stored<H>, const H: usize, const N: usize>(
         let n_together = ROWS.min(n_rows - start);
         let mut sums = [[_mm512_setzero_ps(); N]; ROWS];
         // Since rows are walked in slices, what comes after them is asked for from front to back meanwhile.
-        let next = start + n_together..n_rows.min(start + n_together + ROWS);
-        let mut next = Ahead::new(rows.part(next).bytes, n_together * n_groups);
+        let next = rows.after(start + n_together, ROWS * rows.row_bytes);
+        let mut next = Ahead::new(next, n_together * n_groups);
         for g in (0..n_groups).step_by(slice) {
             let slice = g..n_groups.min(g + slice);
             for i in 0..n_together {
