@@ -74,13 +74,13 @@ where
 /// Tokens for which unpacking the weights into panels does not pay.
 const FEW: usize = 8;
 
-/// Quantizes a row of activations; `groups` covers it.
-pub(crate) fn quantize(x: &[f32], groups: &mut [Group]) {
+/// Quantizes a group of activations, or fewer at the end of a row.
+pub(crate) fn quantize(x: &[f32]) -> Group {
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn quantize(x: &[f32], groups: &mut [Group]) {
-        super::portable::quantize_inline(x, groups);
+    fn quantize(x: &[f32]) -> Group {
+        super::portable::quantize_inline(x)
     }
     assert!(Level::Avx2.is_available());
     // SAFETY: the CPU has been asked.
-    unsafe { quantize(x, groups) }
+    unsafe { quantize(x) }
 }

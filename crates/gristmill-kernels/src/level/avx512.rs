@@ -80,9 +80,9 @@ where
 /// Tokens for which unpacking the weights into panels does not pay.
 const FEW: usize = 8;
 
-/// Quantizes a row of activations; `groups` covers it.
-pub(crate) fn quantize(x: &[f32], groups: &mut [Group]) {
+/// Quantizes a group of activations, or fewer at the end of a row.
+pub(crate) fn quantize(x: &[f32]) -> Group {
     assert!(Level::Avx512.is_available());
     // SAFETY: the CPU has been asked.
-    unsafe { quantize::quantize(x, groups) }
+    unsafe { quantize::quantize(x) }
 }

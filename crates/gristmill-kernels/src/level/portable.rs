@@ -9,7 +9,7 @@ pub(crate) mod peak;
 
 use gristmill_tensor::DType;
 
-use crate::matmul::activations::{BLOCK, GROUP, Group, nearest, scale_and_inverse};
+use crate::matmul::activations::{BLOCK, Group, nearest, scale_and_inverse};
 use crate::matmul::blocks::integer_types;
 use crate::matmul::gemm::TileKernel;
 use crate::matmul::kernels::{Kernels, Way};
@@ -33,35 +33,34 @@ fn int8<K: TileKernel>() -> Kernels {
     Kernels { few: way, n_few: 1, many: way, fast: None }
 }
 
-/// Quantizes a row of activations; `groups` covers it.
-pub(crate) fn quantize(x: &[f32], groups: &mut [Group]) {
-    quantize_inline(x, groups);
+/// Quantizes a group of activations, or fewer at the end of a row.
+pub(crate) fn quantize(x: &[f32]) -> Group {
+    quantize_inline(x)
 }
 
 /// [`quantize`], to be compiled for another level.
 #[inline(always)]
-pub(crate) fn quantize_inline(x: &[f32], groups: &mut [Group]) {
-    for (x, group) in x.chunks(BLOCK * GROUP).zip(groups) {
-        *group = Group::ZERO;
-        for (b, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
-            let amax = x.iter().fold(0, |max, value| max.max(value.to_bits() & 0x7fff_ffff));
-            let (d, inverse) = scale_and_inverse(amax, 127.0);
-            let mut sum = 0;
-            if inverse > 0.0 {
-                for half in 0..2 {
-                    let codes = &mut group.codes[b / 4][half][b % 4];
-                    for (code, value) in codes.iter_mut().zip(&x[16 * half..]) {
-                        *code = nearest(value * inverse) as i8;
-                        sum += i32::from(*code);
-                    }
-                    if half == 0 {
-                        group.init_first[b] = -128 * sum;
-                    }
+pub(crate) fn quantize_inline(x: &[f32]) -> Group {
+    let mut group = Group::ZERO;
+    for (b, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
+        let amax = x.iter().fold(0, |max, value| max.max(value.to_bits() & 0x7fff_ffff));
+        let (d, inverse) = scale_and_inverse(amax, 127.0);
+        let mut sum = 0;
+        if inverse > 0.0 {
+            for half in 0..2 {
+                let codes = &mut group.codes[b / 4][half][b % 4];
+                for (code, value) in codes.iter_mut().zip(&x[16 * half..]) {
+                    *code = nearest(value * inverse) as i8;
+                    sum += i32::from(*code);
+                }
+                if half == 0 {
+                    group.init_first[b] = -128 * sum;
                 }
             }
-            group.d[b] = d;
-            group.init[b] = -128 * sum;
-            group.dsum[b] = d * sum as f32;
         }
+        group.d[b] = d;
+        group.init[b] = -128 * sum;
+        group.dsum[b] = d * sum as f32;
     }
+    group
 }

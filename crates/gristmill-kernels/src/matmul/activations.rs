@@ -11,6 +11,9 @@ use crate::{Level, Team};
 
 /// Elements per block: those that share a scale.
 pub(crate) const BLOCK: usize = 32;
+/// Elements that are quantized by one task.
+const PART: usize = 1 << 13;
+
 /// Blocks per [`Group`].
 pub(crate) const GROUP: usize = 16;
 
@@ -305,17 +308,22 @@ impl Activations {
             (Form::Int8, None) => {
                 let n_groups = self.n_in.div_ceil(BLOCK * GROUP);
                 self.groups.resize(self.f32.len() / self.n_in * n_groups, Group::ZERO);
-                let rows = self.groups.chunks_exact_mut(n_groups);
-                let quantize = quantizer(level);
-                rows.zip(self.f32.chunks_exact(self.n_in)).for_each(|(row, x)| quantize(x, row));
+                let (quantize, n_in, x) = (quantizer(level), self.n_in, &self.f32);
+                let rows_per_part = (PART / n_in).max(1);
+                team.for_each_chunk_mut(&mut self.groups, rows_per_part * n_groups, &|i, rows| {
+                    let x = x[i * rows_per_part * n_in..].chunks_exact(n_in);
+                    for (row, x) in rows.chunks_exact_mut(n_groups).zip(x) {
+                        let groups = x.chunks(BLOCK * GROUP).map(quantize);
+                        row.iter_mut().zip(groups).for_each(|(to, group)| *to = group);
+                    }
+                });
             }
             (Form::Int8, Some(shape)) => {
                 let (quantize, n_blocks) = (quantizer(level), self.n_in.div_ceil(BLOCK));
                 let (arrangement, columns) = (Arrangement::of(level), &mut self.columns);
                 fill_tiles(team, &self.f32, self.n_in, n_blocks, shape, columns, |x, put| {
                     for (g, x) in x.chunks(BLOCK * GROUP).enumerate() {
-                        let mut group = Group::ZERO;
-                        quantize(x, std::slice::from_mut(&mut group));
+                        let group = quantize(x);
                         for b in 0..x.len().div_ceil(BLOCK) {
                             put.step(g * GROUP + b, Column::of(&group, arrangement, b));
                         }
@@ -363,8 +371,8 @@ impl<T> Steps<'_, T> {
     }
 }
 
-/// Quantizes one row.
-type Quantize = fn(&[f32], &mut [Group]);
+/// Quantizes a group, or fewer elements at the end of a row.
+type Quantize = fn(&[f32]) -> Group;
 
 fn quantizer(level: Level) -> Quantize {
     match level {

@@ -187,8 +187,7 @@ fn integer_products_agree_with_the_quantized_activations_closely() {
 
 /// What a row is after its quantization.
 fn round_trip(x: &[f32]) -> Vec<f32> {
-    let mut groups = vec![Group::ZERO; x.len().div_ceil(512)];
-    crate::level::portable::quantize(x, &mut groups);
+    let groups: Vec<Group> = x.chunks(512).map(crate::level::portable::quantize).collect();
     let value = |i: usize| {
         let column = Column::of(&groups[i / 512], Arrangement::Quads, i / 32 % 16);
         column.d * f32::from(column.codes.as_flattened()[i % 32])

@@ -9,15 +9,7 @@ use super::transpose::transpose;
 use crate::matmul::activations::{BLOCK, GROUP, Group, TINY};
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn quantize(x: &[f32], groups: &mut [Group]) {
-    for (x, group) in x.chunks(BLOCK * GROUP).zip(groups) {
-        *group = quantize_group(x);
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn quantize_group(x: &[f32]) -> Group {
+pub(super) fn quantize(x: &[f32]) -> Group {
     let mut group = Group::ZERO;
     let blocks = x.as_chunks::<BLOCK>().0;
     let magnitude = _mm512_set1_epi32(i32::MAX);
