@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::transpose::transpose;
-use super::unpack::{Stored, nibbles};
+use super::unpack::Stored;
 use crate::Tile;
 use crate::level::prefetch::{AHEAD, Ahead, prefetch_once};
 use crate::matmul::activations::{Arrangement, GROUP, Group};
@@ -179,7 +179,7 @@ fn codes<S: Stored<H>, const H: usize, const FULL: bool>(
     let mut codes = [_mm512_setzero_si512(); 8];
     let mut halves = [[_mm512_setzero_si512(); 4]; 2];
     for q in 0..n_blocks.div_ceil(4) {
-        if S::HALVES {
+        if S::NIBBLES {
             // SAFETY: this function has the instructions.
             halves[0][q] = unsafe { S::bytes::<FULL>(weights, q) };
         } else {
@@ -191,13 +191,10 @@ fn codes<S: Stored<H>, const H: usize, const FULL: bool>(
         }
     }
     let first = dwords(halves[0]);
-    if S::HALVES {
+    if S::NIBBLES {
         for j in 0..4 {
-            let split = nibbles(first[j]);
-            for half in 0..2 {
-                // SAFETY: as above.
-                codes[4 * half + j] = unsafe { S::codes(split[half]) };
-            }
+            // SAFETY: as above.
+            [codes[j], codes[4 + j]] = unsafe { S::split(first[j]) };
         }
         return codes;
     }

@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::unpack::{Stored, load, look_up, nibbles};
-use crate::matmul::blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K, six_bits_of_all};
+use crate::matmul::blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K};
 use crate::matmul::layout::IQ4;
 
 /// Super-block `half` of a group, if it is there.
@@ -14,18 +14,43 @@ fn super_block(group: &[u8], bytes: usize, half: usize) -> Option<&[u8]> {
     group.get(half * bytes..(half + 1) * bytes)
 }
 
-/// Sixteen six-bit numbers times the factor of their super-block.
+/// The scales or, with `wanted` 1, the minima of the blocks of Q4_K and Q5_K, as `six_bits_of_all` has them, times the
+/// factor of their super-block.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn scaled_six_bits(group: &[u8], bytes: usize, wanted: usize, sign: f32) -> __m512 {
-    let mut packed = [0; 2];
-    for half in 0..2 {
-        if let Some(block) = super_block(group, bytes, half) {
-            packed[half] = six_bits_of_all(block, wanted) as i64;
-        }
-    }
-    let integers = _mm512_cvtepu8_epi32(_mm_set_epi64x(packed[1], packed[0]));
-    _mm512_mul_ps(_mm512_cvtepi32_ps(integers), factors(group, bytes, 2 * wanted, sign))
+    let packed = pairs(group, bytes, 0);
+    // Of each super-block eight scales, then eight minima; of each four by themselves, then four in two parts.
+    let low = _mm256_shuffle_epi8(
+        packed,
+        twice(_mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15)),
+    );
+    let low = _mm256_srlv_epi32(low, _mm256_setr_epi32(0, 0, 0, 4, 0, 0, 0, 4));
+    let low = _mm256_and_si256(
+        low,
+        twice(_mm_setr_epi32(0x3f3f_3f3f, 0x0f0f_0f0f, 0x3f3f_3f3f, 0x0f0f_0f0f)),
+    );
+    let high = _mm256_shuffle_epi8(
+        packed,
+        twice(_mm_setr_epi8(-1, -1, -1, -1, 4, 5, 6, 7, -1, -1, -1, -1, 8, 9, 10, 11)),
+    );
+    let high = _mm256_and_si256(_mm256_srli_epi16::<2>(high), _mm256_set1_epi8(0x30));
+    let all = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_or_si256(low, high));
+    let integers = match wanted {
+        0 => _mm256_castsi256_si128(all),
+        _ => _mm256_extracti128_si256::<1>(all),
+    };
+    let factor = _mm256_set1_epi16(if wanted == 0 { 0x0100 } else { 0x0302 });
+    let factors = _mm512_cvtph_ps(_mm256_shuffle_epi8(packed, factor));
+    let factors = _mm512_mul_ps(factors, _mm512_set1_ps(sign));
+    _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(integers)), factors)
+}
+
+/// The same in both lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn twice(lane: __m128i) -> __m256i {
+    _mm256_broadcastsi128_si256(lane)
 }
 
 /// Sixteen bytes, in all four lanes.
@@ -69,6 +94,16 @@ impl Stored<1> for Q4K {
 
     fn place(lane: usize, nibble: usize) -> (usize, usize) {
         (lane / 2 * 2 + nibble, lane % 2)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn split(bytes: __m512i) -> [__m512i; 2] {
+        let [low, high] = nibbles(bytes);
+        // Lanes 0 and 2 are first halves, lanes 1 and 3 last ones; the blocks of high nibbles follow those of low ones.
+        let first = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+        let last = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+        [_mm512_permutex2var_epi64(low, first, high), _mm512_permutex2var_epi64(low, last, high)]
     }
 
     #[inline]
@@ -187,7 +222,6 @@ impl Stored<2> for Q3K {
 
 impl Stored<1> for Iq4Xs {
     const NIBBLES: bool = true;
-    const HALVES: bool = true;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
@@ -239,7 +273,7 @@ fn bit_of_block(part: usize) -> __m512i {
     _mm512_sll_epi64(bits, _mm_cvtsi32_si128(4 * part as i32))
 }
 
-/// Two bytes per block, one for each half, from `at` of both super-blocks.
+/// Sixteen bytes from `at` of both super-blocks, zero of one that is not there: two per block, one for each half.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn pairs(group: &[u8], bytes: usize, at: usize) -> __m256i {

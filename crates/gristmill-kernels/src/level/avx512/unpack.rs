@@ -23,9 +23,6 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     /// Whether codes are nibbles of [`bytes`](Self::bytes) and no more.
     const NIBBLES: bool = false;
 
-    /// Whether the low nibbles of a lane are the first half of its block and the high ones the last.
-    const HALVES: bool = false;
-
     /// The codes of quad `quad`: the first sixteen of each block, and the last sixteen of each.
     unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2];
 
@@ -45,6 +42,20 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     /// Of nibbles: the codes they stand for.
     unsafe fn codes(nibbles: __m512i) -> __m512i {
         nibbles
+    }
+
+    /// Of nibbles: the codes of the first and of the last halves of blocks, given some of the bytes of four quads, those
+    /// of lane `i` of a quad in lane `i`. By default the low nibbles are the first half of a block, and the high ones
+    /// the last.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn split(bytes: __m512i) -> [__m512i; 2] {
+        let [low, high] = nibbles(bytes);
+        // SAFETY: this function has the instructions.
+        let low = unsafe { Self::codes(low) };
+        // SAFETY: as above.
+        let high = unsafe { Self::codes(high) };
+        [low, high]
     }
 
     /// The scales of the blocks: of all their weights, or of their first and their last sixteen.
@@ -210,7 +221,6 @@ fn table(line: &Line) -> __m512i {
 
 impl<L: Layout> Stored<1> for Plain<L> {
     const NIBBLES: bool = L::BITS == 4 && L::HIGH.is_none();
-    const HALVES: bool = Self::NIBBLES;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
