@@ -5,7 +5,7 @@
 //! place, so the weights are multiplied as they lie in the file, with no repacking at load.
 //!
 //! - `unpack`: stored blocks to registers, driven by the layout table; `superblock`: the same for the K types.
-//! - `gemv`: one token, one row after the other, as fast as the memory delivers.
+//! - `gemv`: one token, one row after the other, as fast as the memory delivers; `tail`: the ends of rows.
 //! - `gemm`: many tokens, panels of 32 rows and register tiles of 32 x 6.
 //! - `int16`: F16 and BF16 weights times many tokens.
 //! - `quantize`: activations to int8. `transpose`: the shuffle both packers share.
@@ -20,6 +20,7 @@ mod int16;
 pub(crate) mod peak;
 mod quantize;
 mod superblock;
+mod tail;
 pub(crate) mod transpose;
 mod unpack;
 

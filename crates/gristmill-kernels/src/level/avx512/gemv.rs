@@ -8,11 +8,12 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+use super::tail::Tail;
 use super::transpose::transpose;
 use super::unpack::Stored;
 use crate::Tile;
 use crate::level::prefetch::{AHEAD, Ahead, prefetch_once};
-use crate::matmul::activations::{Arrangement, GROUP, Group};
+use crate::matmul::activations::{Arrangement, BLOCK, GROUP, Group};
 use crate::matmul::kernels::Rows;
 
 /// Rows whose sums are added up together.
@@ -31,6 +32,7 @@ pub(super) fn gemv<S: Stored<H>, const H: usize, const N: usize>(
     let n_groups = groups.len() / N;
     let slice = if N == 1 { n_groups } else { n_groups.min(NEAR / N) };
     let (first_token, n_rows) = (y.rows().start, rows.n_rows());
+    let tail = Tail::<N>::new(rows.n_in / BLOCK, groups);
     for start in (0..n_rows).step_by(ROWS) {
         let n_together = ROWS.min(n_rows - start);
         let mut sums = [[_mm512_setzero_ps(); N]; ROWS];
@@ -49,6 +51,11 @@ pub(super) fn gemv<S: Stored<H>, const H: usize, const N: usize>(
                     &mut next,
                     sums[i],
                 );
+            }
+        }
+        if let Some(tail) = &tail {
+            for i in (0..n_together).step_by(Tail::<N>::ROWS) {
+                tail.add::<S, H>(&rows.part(start + i..start + n_together), &mut sums[i..]);
             }
         }
         for n in 0..N {
@@ -107,6 +114,9 @@ fn chains<S: Stored<H>, const H: usize, const N: usize>(
         let n_blocks = rest / (S::QUAD_BYTES / 4);
         let from = &from[n_full * group_bytes..];
         ask(&from[..rest]);
+        if Tail::<N>::takes(n_blocks) {
+            return sums;
+        }
         let mut x = [&groups[n_full]; N];
         for n in 1..N {
             x[n] = &groups[n * n_groups + n_full];
@@ -128,10 +138,10 @@ fn add_group<S: Stored<H>, const H: usize, const N: usize, const FULL: bool>(
     weights: &[u8],
     n_blocks: usize,
     x: [&Group; N],
-    mut sums: [__m512; N],
+    sums: [__m512; N],
 ) -> [__m512; N] {
-    let codes = codes::<S, H, FULL>(weights, n_blocks);
     let present = ((1u32 << n_blocks) - 1) as __mmask16;
+    let codes = codes::<S, H, FULL>(weights, n_blocks);
     // SAFETY: this function has the instructions.
     let mut scales = unsafe { S::scales::<FULL>(weights) };
     // SAFETY: as above.
@@ -140,6 +150,19 @@ fn add_group<S: Stored<H>, const H: usize, const N: usize, const FULL: bool>(
         scales[h] = lanes_of_blocks(_mm512_maskz_mov_ps(present, scales[h]));
         minima[h] = lanes_of_blocks(_mm512_maskz_mov_ps(present, minima[h]));
     }
+    multiply::<S, H, N>(codes, scales, minima, x, sums)
+}
+
+/// Adds the products of sixteen blocks with `N` tokens to the sixteen sums of each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn multiply<S: Stored<H>, const H: usize, const N: usize>(
+    codes: [__m512i; 8],
+    scales: [__m512; H],
+    minima: [__m512; H],
+    x: [&Group; N],
+    mut sums: [__m512; N],
+) -> [__m512; N] {
     for n in 0..N {
         let mut products = [_mm512_setzero_si512(); 2];
         for j in 0..8 {
@@ -176,30 +199,44 @@ fn codes<S: Stored<H>, const H: usize, const FULL: bool>(
     weights: &[u8],
     n_blocks: usize,
 ) -> [__m512i; 8] {
-    let mut codes = [_mm512_setzero_si512(); 8];
-    let mut halves = [[_mm512_setzero_si512(); 4]; 2];
+    let mut quads = [[_mm512_setzero_si512(); 2]; 4];
     for q in 0..n_blocks.div_ceil(4) {
-        if S::NIBBLES {
-            // SAFETY: this function has the instructions.
-            halves[0][q] = unsafe { S::bytes::<FULL>(weights, q) };
-        } else {
-            // SAFETY: as above.
-            let quad = unsafe { S::quad::<FULL>(weights, q) };
-            for half in 0..2 {
-                halves[half][q] = quad[half];
-            }
-        }
+        quads[q] = quad::<S, H, FULL>(weights, q);
     }
-    let first = dwords(halves[0]);
+    arrange::<S, H>(quads)
+}
+
+/// What [`arrange`] takes: the codes of a quad, or only the bytes that they are nibbles of.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn quad<S: Stored<H>, const H: usize, const FULL: bool>(
+    weights: &[u8],
+    q: usize,
+) -> [__m512i; 2] {
+    if S::NIBBLES {
+        // SAFETY: this function has the instructions.
+        [unsafe { S::bytes::<FULL>(weights, q) }, _mm512_setzero_si512()]
+    } else {
+        // SAFETY: as above.
+        unsafe { S::quad::<FULL>(weights, q) }
+    }
+}
+
+/// The codes of four quads, arranged as those of the activations.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn arrange<S: Stored<H>, const H: usize>(quads: [[__m512i; 2]; 4]) -> [__m512i; 8] {
+    let mut codes = [_mm512_setzero_si512(); 8];
+    let first = dwords(quads.map(|quad| quad[0]));
     if S::NIBBLES {
         for j in 0..4 {
-            // SAFETY: as above.
+            // SAFETY: this function has the instructions.
             [codes[j], codes[4 + j]] = unsafe { S::split(first[j]) };
         }
-        return codes;
+    } else {
+        codes[..4].copy_from_slice(&first);
+        codes[4..].copy_from_slice(&dwords(quads.map(|quad| quad[1])));
     }
-    codes[..4].copy_from_slice(&first);
-    codes[4..].copy_from_slice(&dwords(halves[1]));
     codes
 }
 
