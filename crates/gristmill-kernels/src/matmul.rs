@@ -119,8 +119,8 @@ pub(crate) fn matmul_at(
 /// The most rows that a kernel for many tokens takes together.
 const PANEL: usize = 32;
 
-/// How the rows of weights are divided among threads for a few tokens: small enough that all are done at the same time, large enough that
-/// claiming takes no time.
+/// How the rows of weights are divided among threads for a few tokens: small enough that all are done at the same time,
+/// large enough that claiming takes no time.
 struct Piece {
     n_bytes: usize,
 }

@@ -1,8 +1,9 @@
 //! One token, or a few: every weight is read once, so the stream from memory sets the pace.
 //!
 //! A step takes sixteen blocks of one row, transposed so that each of sixteen lanes has four codes of one block: eight
-//! `vpdpbusd` then give the exact sums of the blocks, and one FMA scales them. With one token rows are walked one after the other: two at once would halve what the memory delivers. With a few, sixteen rows are
-//! walked in slices, so that a slice of the activations stays in the nearest cache.
+//! `vpdpbusd` then give the exact sums of the blocks, and one FMA scales them. With one token rows are walked one after
+//! the other: two at once would halve what the memory delivers. With a few, sixteen rows are walked in slices, so that a
+//! slice of the activations stays in the nearest cache.
 #![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
