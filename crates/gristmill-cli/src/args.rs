@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use inspect::{Inspect, Logits, Tokenize};
 pub(crate) use measure::{Bench, BenchFormat, Doctor, Perplexity};
 pub(crate) use run::{CacheTypeArg, MemoryArgs, ModelArgs, Run, Sampling};
-pub(crate) use write::{Convert, Legacy, Quantize, SourceArgs, Work};
+pub(crate) use write::{Convert, Quantize, SourceArgs, Work};
 
 /// Opens language-model weights of every format, converts, quantizes and runs them on the CPU.
 #[derive(Parser)]

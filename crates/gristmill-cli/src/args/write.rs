@@ -27,24 +27,10 @@ pub(crate) struct Convert {
     /// What to write: a GGUF file, a legacy ggml file, or a folder for Transformers
     #[arg(long, value_name = "FORMAT", default_value = "gguf", value_parser = TARGETS, ignore_case = true)]
     pub(crate) to: String,
-    /// Quantize again what is quantized already, although it loses more than quantizing once
-    #[arg(long)]
-    pub(crate) allow_requantize: bool,
-    #[command(flatten)]
-    pub(crate) legacy: Legacy,
     #[command(flatten)]
     pub(crate) source_args: SourceArgs,
     #[command(flatten)]
     pub(crate) work: Work,
-}
-
-/// For legacy ggml files as output.
-#[derive(Args)]
-pub(crate) struct Legacy {
-    /// The version of the block layouts: 2 is today's, 1 that of 12 to 19 May 2023, 0 the one before, which GPT4All
-    /// reads [default: 0 for ggmf and ggmm, else 2]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=2))]
-    pub(crate) quant_version: Option<u32>,
 }
 
 /// What a model does not say about itself.
@@ -77,11 +63,6 @@ pub(crate) struct Quantize {
     /// What to write
     #[arg(long, value_name = "FORMAT", default_value = "gguf", value_parser = CONTAINERS, ignore_case = true)]
     pub(crate) container: String,
-    /// Quantize again what is quantized already, although it loses more than quantizing once
-    #[arg(long)]
-    pub(crate) allow_requantize: bool,
-    #[command(flatten)]
-    pub(crate) legacy: Legacy,
     #[command(flatten)]
     pub(crate) source_args: SourceArgs,
     #[command(flatten)]
@@ -104,6 +85,13 @@ const CONTAINERS: [&str; 5] = ["gguf", "ggml", "ggmf", "ggjt", "ggmm"];
 /// How files are written.
 #[derive(Args)]
 pub(crate) struct Work {
+    /// Quantize again what is quantized already, although it loses more than quantizing once
+    #[arg(long)]
+    pub(crate) allow_requantize: bool,
+    /// Of legacy ggml files: the version of the block layouts; 2 is today's, 1 that of 12 to 19 May 2023, 0 the one
+    /// before, which GPT4All reads [default: 0 for ggmf and ggmm, else 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=2))]
+    pub(crate) quant_version: Option<u32>,
     /// Replace an existing output
     #[arg(long)]
     pub(crate) force: bool,

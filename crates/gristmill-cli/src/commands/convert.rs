@@ -6,7 +6,7 @@ use gristmill::convert::{ConvertOptions, OutType};
 use gristmill::tensor::Access;
 use gristmill::{OpenOptions, Target};
 
-use crate::args::{Convert, Legacy, SourceArgs, Work};
+use crate::args::{Convert, SourceArgs, Work};
 use crate::exit::Result;
 use crate::model::opening;
 use crate::progress::Progress;
@@ -14,7 +14,7 @@ use crate::progress::Progress;
 /// Converts.
 pub(crate) fn run(args: Convert) -> Result {
     let target = target(&args.to);
-    let options = options(target, &args.legacy, &args.work, args.allow_requantize);
+    let options = options(target, &args.work);
     let outtype = args.outtype.as_deref();
     write(&args.source, &args.source_args, &args.output, target, outtype, options, &args.work)
 }
@@ -52,17 +52,12 @@ pub(crate) fn target(name: &str) -> Target {
 }
 
 /// What the words of the command line mean to the library.
-pub(crate) fn options(
-    target: Target,
-    legacy: &Legacy,
-    work: &Work,
-    allow_requantize: bool,
-) -> ConvertOptions {
+pub(crate) fn options(target: Target, work: &Work) -> ConvertOptions {
     ConvertOptions {
-        quant_version: legacy.quant_version.unwrap_or(target.quant_version()),
+        quant_version: work.quant_version.unwrap_or(target.quant_version()),
         memory: work.memory,
         threads: work.threads.unwrap_or(0),
-        allow_requantize,
+        allow_requantize: work.allow_requantize,
         force: work.force,
         ..ConvertOptions::default()
     }

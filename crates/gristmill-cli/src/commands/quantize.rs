@@ -7,7 +7,7 @@ use crate::exit::Result;
 /// Quantizes.
 pub(crate) fn run(args: Quantize) -> Result {
     let target = target(&args.container);
-    let options = options(target, &args.legacy, &args.work, args.allow_requantize);
+    let options = options(target, &args.work);
     let outtype = Some(&*args.outtype);
     write(&args.source, &args.source_args, &args.output, target, outtype, options, &args.work)
 }
