@@ -7,8 +7,8 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group};
 use gristmill::kernels::{
-    Attention, CacheType, KvCache, RopePairs, RopeTable, Team, attend, gelu, gelu_tanh, layer_norm,
-    rms_norm, rope, silu, silu_mul,
+    Attention, CacheType, KvCache, Norm, RopePairs, RopeTable, Team, attend, gelu, gelu_tanh, rope,
+    silu, silu_mul,
 };
 use gristmill_benches::{at_every_level, level_name, noise};
 
@@ -33,7 +33,7 @@ fn rows(criterion: &mut Criterion) {
     let mut table = RopeTable::new();
     let inv_freq: Vec<f32> =
         (0..HEAD_DIM / 2).map(|i| 10_000f32.powf(-2.0 * i as f32 / HEAD_DIM as f32)).collect();
-    table.fill(&inv_freq, 1.0, 0..128);
+    table.fill(&inv_freq, 1.0, &(0..128).collect::<Vec<_>>());
     for n_tokens in [1, 128] {
         let x = noise(2, n_tokens * N_EMBD);
         let mut y = x.clone();
@@ -48,8 +48,8 @@ fn rows(criterion: &mut Criterion) {
                 });
             });
         };
-        bench("rms_norm", &mut |y| rms_norm(&team, &x, &weight, 1e-5, y));
-        bench("layer_norm", &mut |y| layer_norm(&team, &x, &weight, None, 1e-5, y));
+        bench("rms_norm", &mut |y| Norm::rms(&weight, 1e-5).rows(&team, &x, y));
+        bench("layer_norm", &mut |y| Norm::layer(&weight, None, 1e-5).rows(&team, &x, y));
         bench("silu", &mut |y| silu(&team, y));
         bench("silu_mul", &mut |y| silu_mul(&team, y, &x));
         bench("gelu", &mut |y| gelu(&team, y));

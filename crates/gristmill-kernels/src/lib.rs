@@ -21,7 +21,7 @@
 //! assert_eq!(y, [3.0, 7.0]);
 //! ```
 //!
-//! Everything else works on rows of f32: [`rms_norm`], [`rope`], [`attend`] over a [`KvCache`], [`silu`] and so on.
+//! Everything else works on rows of f32: [`Norm`], [`rope`], [`attend`] over a [`KvCache`], [`silu`] and so on.
 //!
 //! Reading order: [`level`](Level), [`team`](Team), `matmul`, then the levels' folders; `kv_cache` and `attention`;
 //! `elementwise`, `math`, `activation`, `norm`, `rope`, each short, over the sixteen floats of `level/vector`.
@@ -44,6 +44,6 @@ pub use elementwise::{add, clamp, for_rows, mul, scale};
 pub use kv_cache::{CacheType, KvCache};
 pub use level::{Level, level};
 pub use matmul::{Activations, Matrix, Product, look_ahead, matmul, matmul_joined};
-pub use norm::{layer_norm, rms_norm};
+pub use norm::Norm;
 pub use rope::{RopePairs, RopeTable, rope};
-pub use team::{Grid, Team, Tile};
+pub use team::{Grid, JOINED, Team, Tile};

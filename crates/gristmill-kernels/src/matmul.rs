@@ -15,13 +15,17 @@ pub(crate) mod kernels;
 pub(crate) mod layout;
 pub(crate) mod matrix;
 pub(crate) mod order;
+mod source;
 #[cfg(test)]
 mod tests;
 
 pub use activations::Activations;
 pub use matrix::Matrix;
 
-use crate::{Grid, Level, Team, level};
+use smallvec::SmallVec;
+
+use crate::team::JOINED;
+use crate::{Grid, Level, Norm, Team, level};
 use kernels::{Kernel, Rows, kernels_at};
 
 /// One of several products of the same activations; see [`matmul_joined`].
@@ -45,15 +49,21 @@ pub fn matmul(
     bias: Option<&[f32]>,
     y: &mut [f32],
 ) {
-    matmul_joined(team, x, &mut [Product { weight, bias, y }]);
+    matmul_joined(team, x, None, &mut [Product { weight, bias, y }]);
 }
 
-/// Several products of the same activations (q, k and v; gate and up) as one job of the team.
+/// Several products of the same activations (q, k and v; gate and up), or of what `norm` makes of them, as one job of
+/// the team.
 ///
 /// # Panics
-/// As [`matmul`].
-pub fn matmul_joined(team: &Team, x: &mut Activations, products: &mut [Product<'_>]) {
-    matmul_at(level(), team, x, products);
+/// As [`matmul`], and when rows of the norm and of the activations differ in length.
+pub fn matmul_joined(
+    team: &Team,
+    x: &mut Activations,
+    norm: Option<Norm<'_>>,
+    products: &mut [Product<'_>],
+) {
+    matmul_at(level(), team, x, norm, products);
 }
 
 /// Says that the products after the next ones, of a single token, are those with `weights`, so that their beginning can
@@ -80,12 +90,14 @@ pub(crate) fn matmul_at(
     level: Level,
     team: &Team,
     x: &mut Activations,
+    norm: Option<Norm<'_>>,
     products: &mut [Product<'_>],
 ) {
     let n_tokens = x.n_tokens();
     let piece = Piece::new(team, products.iter().map(|product| product.weight));
-    let mut parts: Vec<(&Matrix, Option<&[f32]>, Kernel)> = Vec::with_capacity(products.len());
-    let mut grids = Vec::with_capacity(products.len());
+    let mut parts: SmallVec<[(&Matrix, Option<&[f32]>, Kernel); JOINED]> = SmallVec::new();
+    let mut grids: SmallVec<[Grid<'_, f32>; JOINED]> = SmallVec::new();
+    x.begin(norm);
     for Product { weight, bias, y } in products {
         assert_eq!(weight.n_in(), x.n_in(), "{}: the width of the activations", weight.name());
         assert_eq!(y.len(), n_tokens * weight.n_out(), "{}: the size of the result", weight.name());
@@ -95,7 +107,7 @@ pub(crate) fn matmul_at(
             weight.name()
         );
         let way = kernels_at(level, weight.dtype()).way(n_tokens, x.is_deterministic());
-        x.make(team, level, way);
+        x.make(team, level, way, norm);
         parts.push((weight, *bias, way.kernel));
         let tile_columns = if way.tiles.is_some() { PANEL } else { piece.rows(weight) };
         grids.push(Grid { values: y, row_len: weight.n_out(), tile_rows: n_tokens, tile_columns });

@@ -6,32 +6,9 @@ use crate::Team;
 use crate::elementwise::{for_rows, padded};
 use crate::level::vector::{Kernel, LANES, Vector, dispatch};
 
-/// `out = x / sqrt(mean(x²) + eps) * weight`, row by row; a row has as many elements as `weight`.
-///
-/// # Panics
-/// When `x` and `out` differ in length or are not whole rows.
-pub fn rms_norm(team: &Team, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    rows(team, x, out, Norm { weight, bias: None, eps, centered: false });
-}
-
-/// `out = (x - mean(x)) / sqrt(var(x) + eps) * weight (+ bias)`, row by row; a row has as many elements as `weight`.
-///
-/// # Panics
-/// As [`rms_norm`], and when `bias` is not as long as `weight`.
-pub fn layer_norm(
-    team: &Team,
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    eps: f32,
-    out: &mut [f32],
-) {
-    assert!(bias.is_none_or(|bias| bias.len() == weight.len()), "weight and bias of one length");
-    rows(team, x, out, Norm { weight, bias, eps, centered: true });
-}
-
-#[derive(Clone, Copy)]
-struct Norm<'a> {
+/// A normalization of rows that have as many elements as its weight.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
     weight: &'a [f32],
     bias: Option<&'a [f32]>,
     eps: f32,
@@ -39,13 +16,47 @@ struct Norm<'a> {
     centered: bool,
 }
 
-fn rows(team: &Team, x: &[f32], out: &mut [f32], norm: Norm<'_>) {
-    let width = norm.weight.len();
-    assert!(width > 0 && x.len() == out.len() && x.len().is_multiple_of(width), "whole rows");
-    for_rows(team, out, width, &|first, out| {
-        let x = &x[first * width..][..out.len()];
-        dispatch(Rows { x, out, norm });
-    });
+impl<'a> Norm<'a> {
+    /// RMS norm: `x / sqrt(mean(x²) + eps) * weight`.
+    ///
+    /// # Panics
+    /// When `weight` is empty.
+    pub fn rms(weight: &'a [f32], eps: f32) -> Norm<'a> {
+        assert!(!weight.is_empty(), "rows have elements");
+        Norm { weight, bias: None, eps, centered: false }
+    }
+
+    /// Layer norm: `x' / sqrt(mean(x'²) + eps) * weight (+ bias)` where `x' = x - mean(x)`.
+    ///
+    /// # Panics
+    /// When `weight` is empty, or `bias` is not as long.
+    pub fn layer(weight: &'a [f32], bias: Option<&'a [f32]>, eps: f32) -> Norm<'a> {
+        assert!(
+            bias.is_none_or(|bias| bias.len() == weight.len()),
+            "weight and bias of one length"
+        );
+        Norm { bias, centered: true, ..Norm::rms(weight, eps) }
+    }
+
+    /// `out` = the rows of `x`, each normalized.
+    ///
+    /// # Panics
+    /// When `x` and `out` differ in length or are not whole rows.
+    pub fn rows(self, team: &Team, x: &[f32], out: &mut [f32]) {
+        let width = self.width();
+        assert!(x.len() == out.len() && x.len().is_multiple_of(width), "whole rows");
+        for_rows(team, out, width, &|first, out| self.apply(&x[first * width..][..out.len()], out));
+    }
+
+    /// Elements per row.
+    pub(crate) fn width(&self) -> usize {
+        self.weight.len()
+    }
+
+    /// [`rows`](Self::rows) on this thread alone.
+    pub(crate) fn apply(self, x: &[f32], out: &mut [f32]) {
+        dispatch(Rows { x, out, norm: self });
+    }
 }
 
 struct Rows<'a> {
@@ -177,10 +188,10 @@ mod tests {
                         assert!(error < 4e-6 * expected.abs().max(1.0), "{y} is not {expected}");
                     }
                 };
-                rms_norm(&team, &x, &weight, 1e-5, &mut out);
+                Norm::rms(&weight, 1e-5).rows(&team, &x, &mut out);
                 check(&out, reference(&x, &weight, None, 1e-5, false));
                 for bias in [None, Some(&bias[..])] {
-                    layer_norm(&team, &x, &weight, bias, 1e-5, &mut out);
+                    Norm::layer(&weight, bias, 1e-5).rows(&team, &x, &mut out);
                     check(&out, reference(&x, &weight, bias, 1e-5, true));
                 }
             }

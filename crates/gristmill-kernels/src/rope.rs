@@ -34,15 +34,10 @@ impl RopeTable {
 
     /// Computes the table for the tokens at `positions`: pair `i` at position `p` is turned by `p * inv_freq[i]` and
     /// multiplied by `scale`.
-    pub fn fill(
-        &mut self,
-        inv_freq: &[f32],
-        scale: f32,
-        positions: impl IntoIterator<Item = usize>,
-    ) {
+    pub fn fill(&mut self, inv_freq: &[f32], scale: f32, positions: &[usize]) {
         self.n_pairs = inv_freq.len();
         self.turns.clear();
-        for position in positions {
+        for &position in positions {
             let angles = inv_freq.iter().map(|inv_freq| f64::from(position as f32 * inv_freq));
             self.turns.extend(angles.clone().map(|angle| angle.cos() as f32 * scale));
             self.turns.extend(angles.map(|angle| angle.sin() as f32 * scale));
@@ -162,7 +157,8 @@ mod tests {
         let x: Vec<f32> =
             (0..n_tokens * width).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
         let mut table = RopeTable::new();
-        table.fill(&inv_freq, 1.0, first..first + n_tokens);
+        let positions: Vec<usize> = (first..first + n_tokens).collect();
+        table.fill(&inv_freq, 1.0, &positions);
         assert_eq!(table.n_tokens(), n_tokens);
         for pairs in [RopePairs::Neighbors, RopePairs::Halves] {
             let mut y = x.clone();
@@ -188,7 +184,7 @@ mod tests {
     #[test]
     fn position_zero_turns_nothing_and_the_scale_multiplies() {
         let mut table = RopeTable::new();
-        table.fill(&[1.0], 2.0, 0..1);
+        table.fill(&[1.0], 2.0, &[0]);
         let mut x = [3.0, 4.0, 5.0];
         rope(&Team::new(1), &mut x, 1, 3, RopePairs::Neighbors, &table, 0);
         assert_eq!(x, [6.0, 8.0, 5.0]);

@@ -25,7 +25,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use shares::Shares;
-pub use tiles::{Grid, Tile};
+pub use tiles::{Grid, JOINED, Tile};
 use wait::{Fetch, Patience};
 
 /// More threads than any machine has; keeps the count of entered workers inside the gate's low bits.

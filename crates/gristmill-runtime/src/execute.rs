@@ -4,8 +4,9 @@ use std::mem;
 
 use gristmill_graph::{Attention, Gelu, NodeId, Op, Program, RopeStyle};
 use gristmill_kernels::{
-    self as kernels, Activations, KvCache, Product, RopePairs, RopeTable, Team,
+    self as kernels, Activations, JOINED, KvCache, Norm, Product, RopePairs, RopeTable, Team,
 };
+use smallvec::SmallVec;
 
 use crate::TokenId;
 use crate::model::Model;
@@ -16,6 +17,8 @@ pub(crate) struct Memory {
     slots: Vec<Activations>,
     /// Some rows of a value, for products that need only those.
     gathered: Activations,
+    /// By token of the batch.
+    positions: Vec<usize>,
     /// By rotary embedding of the plan.
     rope_tables: Vec<RopeTable>,
     attention_scratch: Vec<f32>,
@@ -27,6 +30,7 @@ impl Memory {
         Memory {
             slots: (0..plan.n_slots).map(|_| slot()).collect(),
             gathered: slot(),
+            positions: Vec::new(),
             rope_tables: vec![RopeTable::new(); plan.ropes.len()],
             attention_scratch: Vec::new(),
         }
@@ -56,22 +60,18 @@ pub(crate) struct Text<'a> {
     pub(crate) n_tokens: usize,
 }
 
-impl Batch<'_, '_> {
-    /// The position of each token in its text.
-    fn positions(&self) -> impl Iterator<Item = usize> {
-        self.texts.iter().flat_map(|text| text.first..text.first + text.n_tokens)
-    }
-}
-
 /// Runs the batch.
 pub(crate) fn run(model: &Model, team: &Team, memory: &mut Memory, batch: Batch<'_, '_>) {
     let (program, plan) = (model.program(), model.plan());
-    for (table, rope) in memory.rope_tables.iter_mut().zip(&plan.ropes) {
-        table.fill(&rope.inv_freq, rope.scale, batch.positions());
+    let Memory { positions, rope_tables, .. } = memory;
+    positions.clear();
+    positions.extend(batch.texts.iter().flat_map(|text| text.first..text.first + text.n_tokens));
+    for (table, rope) in rope_tables.iter_mut().zip(&plan.ropes) {
+        table.fill(&rope.inv_freq, rope.scale, positions);
     }
     let mut run = Run { model, program, plan, team, memory, batch };
     for (step, &next) in plan.steps.iter().zip(&plan.next_linears) {
-        if let (Step::Linears(_), Some(next)) = (step, next) {
+        if let (Step::Linears { .. }, Some(next)) = (step, next) {
             run.look_ahead(&plan.steps[next]);
         }
         run.step(step);
@@ -87,11 +87,11 @@ struct Run<'a, 't> {
     batch: Batch<'a, 't>,
 }
 
-impl Run<'_, '_> {
+impl<'a> Run<'a, '_> {
     fn step(&mut self, step: &Step) {
         match step {
             Step::Node(node) => self.node(*node),
-            Step::Linears(nodes) => self.linears(nodes),
+            Step::Linears { norm, ids } => self.linears(*norm, ids),
             Step::SiluMul { gate, up, product } => {
                 self.combine(*gate, *up, *product, kernels::silu_mul)
             }
@@ -100,7 +100,7 @@ impl Run<'_, '_> {
 
     /// Lets the weights of the products of a step be fetched while others wait.
     fn look_ahead(&self, step: &Step) {
-        if let (1, Step::Linears(ids)) = (self.batch.tokens.len(), step) {
+        if let (1, Step::Linears { ids, .. }) = (self.batch.tokens.len(), step) {
             let weights = ids.iter().filter_map(|&id| match self.program.nodes[id].op {
                 Op::Linear { weight, .. } => Some(self.model.matrix(weight)),
                 _ => None,
@@ -117,31 +117,27 @@ impl Run<'_, '_> {
             Op::Attend { attention, layer } => self.attend(id, attention, *layer),
             _ if self.n_rows(id) == 0 => {}
             Op::Tokens | Op::Positions => {}
-            Op::Linear { .. } => self.linears(&[id]),
+            Op::Linear { .. } => self.linears(None, &[id]),
             Op::Embed { weight } => {
                 let table = model.matrix(*weight);
                 let first = self.batch.tokens.len() - self.n_rows(id);
                 let of_tokens = self.program.nodes[node.inputs[0]].op == Op::Tokens;
-                let places: Vec<usize> = if of_tokens {
-                    self.batch.tokens[first..].iter().map(|&token| token as usize).collect()
-                } else {
-                    self.batch.positions().skip(first).collect()
+                let (tokens, positions) =
+                    (self.batch.tokens, mem::take(&mut self.memory.positions));
+                let place = |token: usize| {
+                    if of_tokens { tokens[token] as usize } else { positions[token] }
                 };
                 self.make(id, |_, out| {
                     kernels::for_rows(team, out, table.n_in(), &|row, out| {
-                        let rows = out.chunks_exact_mut(table.n_in());
-                        rows.zip(&places[row..])
-                            .for_each(|(out, &place)| table.row_f32(place, out));
+                        let rows = out.chunks_exact_mut(table.n_in()).zip(first + row..);
+                        rows.for_each(|(out, token)| table.row_f32(place(token), out));
                     });
                 });
+                self.memory.positions = positions;
             }
-            Op::LayerNorm { weight, bias, eps } => {
-                let (weight, bias) = (model.vector(*weight), bias.map(|bias| model.vector(bias)));
-                self.make(id, |x, out| kernels::layer_norm(team, x, weight, bias, *eps, out));
-            }
-            Op::RmsNorm { weight, eps } => {
-                let weight = model.vector(*weight);
-                self.make(id, |x, out| kernels::rms_norm(team, x, weight, *eps, out));
+            Op::LayerNorm { .. } | Op::RmsNorm { .. } => {
+                let norm = self.norm(id);
+                self.make(id, |x, out| norm.rows(team, x, out));
             }
             Op::Slice { start } => {
                 let (from, width) = (self.program.width(node.inputs[0]), node.width);
@@ -175,6 +171,18 @@ impl Run<'_, '_> {
             Op::Scale { factor } => self.change(id, |x| kernels::scale(team, x, *factor)),
             Op::Add => self.combine(node.inputs[0], node.inputs[1], id, kernels::add),
             Op::Mul => self.combine(node.inputs[0], node.inputs[1], id, kernels::mul),
+        }
+    }
+
+    /// The norm that a node is, with its weights.
+    fn norm(&self, id: NodeId) -> Norm<'a> {
+        let model = self.model;
+        match self.program.nodes[id].op {
+            Op::LayerNorm { weight, bias, eps } => {
+                Norm::layer(model.vector(weight), bias.map(|bias| model.vector(bias)), eps)
+            }
+            Op::RmsNorm { weight, eps } => Norm::rms(model.vector(weight), eps),
+            _ => unreachable!("only norms are asked for theirs"),
         }
     }
 
@@ -239,13 +247,13 @@ impl Run<'_, '_> {
         value
     }
 
-    /// Products of one value with several matrices.
-    fn linears(&mut self, ids: &[NodeId]) {
+    /// Products of one value, or of what a norm makes of it, with several matrices.
+    fn linears(&mut self, norm: Option<NodeId>, ids: &[NodeId]) {
         let n_rows = self.n_rows(ids[0]);
         if n_rows == 0 {
             return;
         }
-        let input = self.program.nodes[ids[0]].inputs[0];
+        let input = self.program.nodes[norm.unwrap_or(ids[0])].inputs[0];
         let slot = self.plan.place(input).slot;
         let whole = self.memory.slots[slot].n_tokens() == n_rows;
         let mut x = if whole {
@@ -255,10 +263,10 @@ impl Run<'_, '_> {
             gathered.load(self.team, self.rows(input, n_rows), self.program.width(input));
             gathered
         };
-        let mut values: Vec<Activations> = Vec::with_capacity(ids.len());
-        for &id in ids {
-            values.push(mem::take(&mut self.memory.slots[self.plan.place(id).slot]));
-        }
+        let plan = self.plan;
+        let slots = ids.iter().map(|&id| plan.place(id).slot);
+        let mut values: SmallVec<[Activations; JOINED]> =
+            slots.clone().map(|slot| mem::take(&mut self.memory.slots[slot])).collect();
         let products = ids.iter().zip(&mut values).map(|(&id, value)| {
             let Op::Linear { weight, bias } = self.program.nodes[id].op else {
                 unreachable!("only products are drawn together")
@@ -267,9 +275,12 @@ impl Run<'_, '_> {
             let y = value.rows_mut(n_rows, self.program.width(id));
             Product { weight: self.model.matrix(weight), bias, y }
         });
-        kernels::matmul_joined(self.team, &mut x, &mut products.collect::<Vec<_>>());
-        for (&id, value) in ids.iter().zip(values) {
-            self.memory.slots[self.plan.place(id).slot] = value;
+        let mut products: SmallVec<[Product<'_>; JOINED]> = products.collect();
+        let norm = norm.map(|norm| self.norm(norm));
+        kernels::matmul_joined(self.team, &mut x, norm, &mut products);
+        drop(products);
+        for (slot, value) in slots.zip(values) {
+            self.memory.slots[slot] = value;
         }
         if whole {
             self.memory.slots[slot] = x;

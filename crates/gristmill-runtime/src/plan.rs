@@ -5,7 +5,7 @@
 //! attention only those rows are needed whose logits are wanted, which in a prefill is one of many.
 //!
 //! *Steps.* Products of the same value (q, k and v; gate and up) are computed together, and `silu` followed by a
-//! product is one step.
+//! product is one step. A norm that only products read is drawn into them.
 //!
 //! *Slots.* A value lives in a slot from the step that makes it to the last that reads it; then another value of the
 //! same width takes its place. Element-wise operations work in the place of an operand that nobody reads later.
@@ -32,8 +32,8 @@ pub(crate) enum Rows {
 pub(crate) enum Step {
     /// The operation of a node.
     Node(NodeId),
-    /// Products of one value.
-    Linears(Vec<NodeId>),
+    /// Products of one value, or of what a norm makes of it.
+    Linears { norm: Option<NodeId>, ids: Vec<NodeId> },
     /// `product = silu(gate) * up`, two operations at once.
     SiluMul { gate: NodeId, up: NodeId, product: NodeId },
 }
@@ -181,8 +181,13 @@ fn steps(program: &Program, rows: &[Option<Rows>], users: &[Vec<NodeId>]) -> Vec
                 let siblings: Vec<NodeId> =
                     users[node.inputs[0]].iter().filter(is_sibling).copied().collect();
                 siblings.iter().for_each(|&sibling| done[sibling] = true);
-                steps.push(Step::Linears(siblings));
+                let norm =
+                    Some(node.inputs[0]).filter(|&id| is_norm_of_products(program, users, id));
+                steps.push(Step::Linears { norm, ids: siblings });
             }
+            // Done inside the steps of its users.
+            Op::LayerNorm { .. } | Op::RmsNorm { .. }
+                if is_norm_of_products(program, users, id) => {}
             // Done inside the step of its only user.
             Op::Silu if silu_user(program, users, id).is_some() => {}
             Op::Mul => {
@@ -206,13 +211,20 @@ fn steps(program: &Program, rows: &[Option<Rows>], users: &[Vec<NodeId>]) -> Vec
 /// For each step the next one of products.
 fn next_linears(steps: &[Step]) -> Vec<Option<usize>> {
     let mut after = (0..steps.len()).chain(0..steps.len());
-    let is_linears = |&i: &usize| matches!(steps[i], Step::Linears(_));
+    let is_linears = |&i: &usize| matches!(steps[i], Step::Linears { .. });
     (0..steps.len())
         .map(|_| {
             after.next();
             after.clone().find(is_linears)
         })
         .collect()
+}
+
+/// Whether a node is a norm that goes into products and nowhere else.
+fn is_norm_of_products(program: &Program, users: &[Vec<NodeId>], id: NodeId) -> bool {
+    let is_norm = matches!(program.nodes[id].op, Op::LayerNorm { .. } | Op::RmsNorm { .. });
+    let is_product = |&user: &NodeId| matches!(program.nodes[user].op, Op::Linear { .. });
+    is_norm && id != program.logits && users[id].iter().all(is_product)
 }
 
 /// The product that a `silu` goes into, if it goes nowhere else.
@@ -235,7 +247,7 @@ impl Step {
     pub(crate) fn inputs(&self, program: &Program) -> Vec<NodeId> {
         match self {
             Step::Node(id) => program.nodes[*id].inputs.clone(),
-            Step::Linears(ids) => program.nodes[ids[0]].inputs.clone(),
+            Step::Linears { norm, ids } => program.nodes[norm.unwrap_or(ids[0])].inputs.clone(),
             Step::SiluMul { gate, up, .. } => vec![*gate, *up],
         }
     }
@@ -244,7 +256,7 @@ impl Step {
     pub(crate) fn outputs(&self) -> Vec<NodeId> {
         match self {
             Step::Node(id) | Step::SiluMul { product: id, .. } => vec![*id],
-            Step::Linears(ids) => ids.clone(),
+            Step::Linears { ids, .. } => ids.clone(),
         }
     }
 
@@ -252,7 +264,7 @@ impl Step {
     fn n_replaceable(&self, program: &Program) -> usize {
         match self {
             Step::SiluMul { .. } => 1,
-            Step::Linears(_) => 0,
+            Step::Linears { .. } => 0,
             Step::Node(id) => match program.nodes[*id].op {
                 Op::Add | Op::Mul => 2,
                 Op::Rope(_) | Op::Clamp { .. } | Op::Gelu(_) | Op::Silu | Op::Scale { .. } => 1,

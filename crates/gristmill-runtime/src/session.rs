@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gristmill_kernels::{CacheType, KvCache, Team};
+use smallvec::SmallVec;
 
 use crate::cores::physical_cores;
 use crate::execute::{Batch, Memory, Text, run};
@@ -274,19 +275,21 @@ pub fn feed_together(sessions: &mut [&mut Session], tokens: &[TokenId]) -> Resul
     if tokens.len() != others.len() + 1 || !is_one_model {
         return Err(Error::NotTogether);
     }
-    let (started, mut all) = (Instant::now(), Vec::with_capacity(tokens.len()));
+    let started = Instant::now();
     for (session, token) in sessions.iter_mut().zip(tokens) {
         session.begin(std::slice::from_ref(token))?;
         session.reserve(1)?;
     }
     let [first, others @ ..] = &mut *sessions else { return Err(Error::NoTokens) };
     let first = &mut **first;
+    let mut all: SmallVec<[Text<'_>; 8]> = SmallVec::new();
     all.push(Text { first: first.tokens.len(), caches: &mut first.caches, n_tokens: 1 });
     for other in others.iter_mut() {
         all.push(Text { first: other.tokens.len(), caches: &mut other.caches, n_tokens: 1 });
     }
     let batch = Batch { tokens, texts: &mut all, n_wanted: tokens.len() };
     run(&first.model, &first.team, &mut first.memory, batch);
+    drop(all);
     let n_vocab = first.model.n_vocab();
     let logits = first.memory.logits(&first.model);
     let rows = logits[logits.len() - tokens.len() * n_vocab..].chunks_exact(n_vocab);

@@ -4,10 +4,13 @@
 //! take them as int8 in blocks of 32 with one scale each: `x ≈ d * code` with `d = amax / 127`, both kept in f32, rounded
 //! to nearest even. That form is made once, by the first product that needs it, and is the same bit for bit at every
 //! [`Level`].
+//!
+//! Where a norm stands before the products, the form is made of each row as soon as it is normalized; only products that
+//! take rows as they are have them written to memory.
 
 use super::kernels::{Form, TileShape, Way};
-use super::order::Order;
-use crate::{Level, Team};
+use super::source::Source;
+use crate::{Level, Norm, Team};
 
 /// Elements per block: those that share a scale.
 pub(crate) const BLOCK: usize = 32;
@@ -187,6 +190,8 @@ pub(crate) fn nearest(value: f32) -> i32 {
 pub struct Activations {
     n_in: usize,
     f32: Vec<f32>,
+    /// The rows after `is_normalized`.
+    normalized: Vec<f32>,
     /// The int8 form of rows.
     groups: Vec<Group>,
     /// The int8 form in tiles.
@@ -197,6 +202,8 @@ pub struct Activations {
     wide_columns: Vec<WideColumn>,
     /// The forms that are those of the rows as they are now.
     made: Vec<(Form, Option<TileShape>)>,
+    /// Whether the forms are those of normalized rows.
+    is_normalized: bool,
     deterministic: bool,
 }
 
@@ -257,6 +264,11 @@ impl Activations {
         &self.f32
     }
 
+    /// All rows as products take them.
+    pub(crate) fn plain(&self) -> &[f32] {
+        if self.is_normalized { &self.normalized } else { &self.f32 }
+    }
+
     /// All rows in their int8 form.
     pub(crate) fn groups(&self) -> &[Group] {
         debug_assert!(self.made.contains(&(Form::Int8, None)));
@@ -282,46 +294,63 @@ impl Activations {
         &self.wide_columns
     }
 
-    /// Makes what a way of multiplying takes, unless it is there.
-    pub(crate) fn make(&mut self, team: &Team, level: Level, way: Way) {
+    /// Before products of the rows, or of what `norm` makes of them.
+    pub(crate) fn begin(&mut self, norm: Option<Norm<'_>>) {
+        // The last norm may have been another.
+        if self.is_normalized || norm.is_some() {
+            self.made.clear();
+        }
+        self.is_normalized = norm.is_some();
+    }
+
+    /// Makes what a way of multiplying takes, unless it is there; `norm` is that of [`begin`](Self::begin).
+    pub(crate) fn make(&mut self, team: &Team, level: Level, way: Way, norm: Option<Norm<'_>>) {
         let wanted = (way.form, way.tiles);
         if self.made.contains(&wanted) {
             return;
         }
+        let source = Source::new(&self.f32, self.n_in, norm);
         match wanted {
-            (Form::F32, None) => {}
+            (Form::F32, None) => {
+                if let Some(norm) = norm {
+                    self.normalized.resize(self.f32.len(), 0.0);
+                    norm.rows(team, &self.f32, &mut self.normalized);
+                }
+            }
             (Form::F32, Some(shape)) => {
-                let n_in = self.n_in;
-                fill_tiles(team, &self.f32, n_in, n_in, shape, &mut self.floats, |x, put| {
+                source.fill_tiles(team, self.n_in, shape, &mut self.floats, |x, put| {
                     x.iter().enumerate().for_each(|(i, &x)| put.step(i, x));
                 });
             }
             (Form::Int16, None) => unreachable!("a single row is multiplied in f32"),
             (Form::Int16, Some(shape)) => {
-                let (n_in, n_blocks) = (self.n_in, self.n_in.div_ceil(BLOCK));
-                let columns = &mut self.wide_columns;
-                fill_tiles(team, &self.f32, n_in, n_blocks, shape, columns, |x, put| {
+                let n_blocks = self.n_in.div_ceil(BLOCK);
+                source.fill_tiles(team, n_blocks, shape, &mut self.wide_columns, |x, put| {
                     let blocks = x.chunks(BLOCK).enumerate();
                     blocks.for_each(|(b, x)| put.step(b, WideColumn::of(x)));
                 });
             }
             (Form::Int8, None) => {
                 let n_groups = self.n_in.div_ceil(BLOCK * GROUP);
-                self.groups.resize(self.f32.len() / self.n_in * n_groups, Group::ZERO);
-                let (quantize, n_in, x) = (quantizer(level), self.n_in, &self.f32);
-                let rows_per_part = (PART / n_in).max(1);
-                team.for_each_chunk_mut(&mut self.groups, rows_per_part * n_groups, &|i, rows| {
-                    let x = x[i * rows_per_part * n_in..].chunks_exact(n_in);
-                    for (row, x) in rows.chunks_exact_mut(n_groups).zip(x) {
-                        let groups = x.chunks(BLOCK * GROUP).map(quantize);
-                        row.iter_mut().zip(groups).for_each(|(to, group)| *to = group);
-                    }
-                });
+                self.groups.resize(source.n_rows() * n_groups, Group::ZERO);
+                let (quantize, rows_per_part) = (quantizer(level), (PART / self.n_in).max(1));
+                team.for_each_chunk_mut(
+                    &mut self.groups,
+                    rows_per_part * n_groups,
+                    &|i, groups| {
+                        let first = i * rows_per_part;
+                        source.for_each(first..first + groups.len() / n_groups, |row, x| {
+                            let groups = &mut groups[row * n_groups..][..n_groups];
+                            let quantized = x.chunks(BLOCK * GROUP).map(quantize);
+                            groups.iter_mut().zip(quantized).for_each(|(to, group)| *to = group);
+                        });
+                    },
+                );
             }
             (Form::Int8, Some(shape)) => {
                 let (quantize, n_blocks) = (quantizer(level), self.n_in.div_ceil(BLOCK));
-                let (arrangement, columns) = (Arrangement::of(level), &mut self.columns);
-                fill_tiles(team, &self.f32, self.n_in, n_blocks, shape, columns, |x, put| {
+                let arrangement = Arrangement::of(level);
+                source.fill_tiles(team, n_blocks, shape, &mut self.columns, |x, put| {
                     for (g, x) in x.chunks(BLOCK * GROUP).enumerate() {
                         let group = quantize(x);
                         for b in 0..x.len().div_ceil(BLOCK) {
@@ -332,42 +361,6 @@ impl Activations {
             }
         }
         self.made.push(wanted);
-    }
-}
-
-/// Lays rows out in tiles; `split` puts each of the `n_steps` steps of a row in its place.
-fn fill_tiles<T: Copy + Default + Send>(
-    team: &Team,
-    x: &[f32],
-    n_in: usize,
-    n_steps: usize,
-    shape: TileShape,
-    tiles: &mut Vec<T>,
-    split: impl Fn(&[f32], &mut Steps<'_, T>) + Sync,
-) {
-    let order = Order::new(n_steps, shape.chains);
-    tiles.resize(x.len() / n_in * order.n_places(), T::default());
-    team.for_each_chunk_mut(tiles, shape.tokens * order.n_places(), &|i, tile| {
-        let n_tokens = tile.len() / order.n_places();
-        let rows = x[i * shape.tokens * n_in..].chunks_exact(n_in);
-        for (token, row) in rows.take(n_tokens).enumerate() {
-            split(row, &mut Steps { tile: &mut *tile, order, n_tokens, token });
-        }
-    });
-}
-
-/// The places of one token's steps in its tile.
-struct Steps<'a, T> {
-    tile: &'a mut [T],
-    order: Order,
-    n_tokens: usize,
-    token: usize,
-}
-
-impl<T> Steps<'_, T> {
-    #[inline(always)]
-    fn step(&mut self, step: usize, value: T) {
-        self.tile[self.order.place(step) * self.n_tokens + self.token] = value;
     }
 }
 

@@ -60,7 +60,7 @@ where
         let token = y.rows().start;
         dispatch_at(
             T::LEVEL,
-            Gemv::<W> { rows, x: x.rows(), y: y.row_mut(token), widen: PhantomData },
+            Gemv::<W> { rows, x: x.plain(), y: y.row_mut(token), widen: PhantomData },
         );
     };
     Kernels {

@@ -81,7 +81,7 @@ fn product_with(
 ) -> Vec<f32> {
     activations.load(team, x, weight.n_in());
     let mut y = vec![f32::NAN; x.len() / weight.n_in() * weight.n_out()];
-    matmul_at(level, team, &mut activations, &mut [Product { weight, bias, y: &mut y }]);
+    matmul_at(level, team, &mut activations, None, &mut [Product { weight, bias, y: &mut y }]);
     y
 }
 
@@ -212,7 +212,7 @@ fn activations_are_quantized_the_same_at_every_level() {
             let mut activations = Activations::new();
             activations.rows_mut(1, n_in).copy_from_slice(&x);
             let way = Way { kernel: |_, _, _| (), form: Form::Int8, tiles: None };
-            activations.make(&Team::new(1), level, way);
+            activations.make(&Team::new(1), level, way, None);
             let blocks = activations
                 .groups()
                 .iter()
@@ -298,9 +298,39 @@ fn joined_products_are_those_of_each_alone() {
     activations.load(&team, &x, 256);
     let mut products: Vec<Product<'_>> =
         weights.iter().zip(&mut ys).map(|(weight, y)| Product { weight, bias: None, y }).collect();
-    matmul_joined(&team, &mut activations, &mut products);
+    matmul_joined(&team, &mut activations, None, &mut products);
     for (weight, y) in weights.iter().zip(ys) {
         assert_eq!(y, product(level(), &team, weight, &x, None));
+    }
+}
+
+#[test]
+fn a_norm_on_the_way_is_a_norm_before() {
+    let team = Team::new(2);
+    let mut random = Random(7);
+    let (gain, shift) = (random.floats(576), random.floats(576));
+    let norms = [Norm::rms(&gain, 1e-5), Norm::layer(&gain, Some(&shift), 1e-5)];
+    for dtype in [DType::F32, DType::F16, DType::Q4_0, DType::Q4_2] {
+        let weight = weight(dtype, 40, 576, &mut random);
+        for &level in Level::available() {
+            let mut activations = Activations::new();
+            for n_tokens in [1, 3, 40] {
+                let x = random.floats(n_tokens * 576);
+                activations.load(&team, &x, 576);
+                // One after the other on the same rows, so that nothing made for one may be left for the next.
+                for norm in [None, Some(norms[0]), Some(norms[1]), None] {
+                    let mut y = vec![0.0; n_tokens * 40];
+                    let mut products = [Product { weight: &weight, bias: None, y: &mut y }];
+                    matmul_at(level, &team, &mut activations, norm, &mut products);
+                    let mut before = x.clone();
+                    if let Some(norm) = norm {
+                        norm.rows(&team, &x, &mut before);
+                    }
+                    let expected = product(level, &team, &weight, &before, None);
+                    assert_eq!(y, expected, "{dtype} {level:?} {n_tokens} tokens, {norm:?}");
+                }
+            }
+        }
     }
 }
 

@@ -4,7 +4,12 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use super::Team;
+
+/// Grids, or products, of one job that need no memory from the heap: no architecture has more.
+pub const JOINED: usize = 8;
 
 impl Team {
     /// Calls `f(i, chunk)` for each run of `chunk_len` elements of `out` (the last may be shorter), in parallel.
@@ -28,7 +33,8 @@ impl Team {
         grids: &mut [Grid<'_, T>],
         f: &(dyn Fn(usize, Tile<'_, T>) + Sync),
     ) {
-        let shared: Vec<SharedGrid<'_, T>> = grids.iter_mut().map(SharedGrid::new).collect();
+        let shared: SmallVec<[SharedGrid<'_, T>; JOINED]> =
+            grids.iter_mut().map(SharedGrid::new).collect();
         let n_tasks = shared.iter().map(|grid| grid.n_tiles).sum();
         self.run(n_tasks, &|mut index| {
             for (number, grid) in shared.iter().enumerate() {

@@ -42,7 +42,7 @@ fn products_of_one_value_are_one_step_unless_their_rows_differ() {
         .steps
         .iter()
         .filter_map(|step| match step {
-            Step::Linears(ids) => Some(ids),
+            Step::Linears { ids, .. } => Some(ids),
             _ => None,
         })
         .map(|ids| {
@@ -62,6 +62,35 @@ fn products_of_one_value_are_one_step_unless_their_rows_differ() {
         &["token_embd.weight"],
     ];
     assert_eq!(linears, expected);
+}
+
+#[test]
+fn a_norm_is_drawn_into_all_products_that_read_it() {
+    let program = program();
+    let plan = Plan::new(&program).unwrap();
+    let is_norm = |id: NodeId| matches!(program.nodes[id].op, Op::RmsNorm { .. });
+    let norm = (0..program.nodes.len()).find(|&id| is_norm(id)).unwrap();
+    let drawn_in = plan.steps.iter().filter(|step| {
+        matches!(step, Step::Linears { norm: Some(id), .. } if *id == norm)
+            && step.inputs(&program) == program.nodes[norm].inputs
+    });
+    assert_eq!(drawn_in.count(), 2);
+    assert_eq!(plan.places[norm], None, "it needs no place");
+    assert!(!plan.steps.contains(&Step::Node(norm)));
+}
+
+#[test]
+fn a_norm_that_is_also_added_is_a_step() {
+    let weights =
+        [("token_embd.weight", vec![50, 8]), ("norm.weight", vec![8]), ("w.weight", vec![8, 8])];
+    let graph = Graph::new(weights.map(|(name, shape)| (name.to_string(), shape)));
+    let h = graph.tokens().embed("token_embd").rms_norm("norm", 1e-5);
+    let logits = (h + h.linear("w")).id();
+    let program = graph.finish(logits).unwrap();
+    let plan = Plan::new(&program).unwrap();
+    let is_step = |step: &Step| matches!(step, Step::Node(id) if matches!(program.nodes[*id].op, Op::RmsNorm { .. }));
+    assert!(plan.steps.iter().any(is_step));
+    assert!(plan.steps.iter().all(|step| !matches!(step, Step::Linears { norm: Some(_), .. })));
 }
 
 #[test]
