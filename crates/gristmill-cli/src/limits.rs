@@ -10,11 +10,9 @@ use gristmill::kernels::roofline::{Arithmetic, read_bandwidth};
 use gristmill::tensor::DType;
 use serde_json::{Value, json};
 
+use crate::commands::doctor::read_bytes;
 use crate::exit::{Result, at};
 use crate::model::Loaded;
-
-/// Bytes that are read to measure the memory: several times the caches of most CPUs.
-pub(crate) const READ_BYTES: usize = 256 << 20;
 
 /// What a model asks of the machine.
 pub(crate) struct Work {
@@ -78,7 +76,7 @@ impl Work {
     /// What the machine can do of it, measured for some tenths of a second.
     pub(crate) fn limits(&self, n_threads: usize) -> Result<Limits> {
         let team = Team::new(n_threads);
-        let read = read_bandwidth(&team, READ_BYTES).map_err(at("memory to read"))?;
+        let read = read_bandwidth(&team, read_bytes()).map_err(at("memory to read"))?;
         Ok(Limits { read, compute: self.arithmetic.peak(&team) })
     }
 

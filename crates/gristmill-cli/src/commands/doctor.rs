@@ -11,11 +11,10 @@ use serde_json::json;
 use crate::args::Doctor;
 use crate::exit::{Result, at};
 use crate::human;
-use crate::limits::READ_BYTES;
 use crate::output::say;
 use machine::Machine;
 
-pub(crate) use machine::cpu_model;
+pub(crate) use machine::{cpu_model, read_bytes};
 
 /// What the machine reached, per second.
 struct Speeds {
@@ -29,7 +28,7 @@ struct Speeds {
 pub(crate) fn run(args: Doctor) -> Result {
     let machine = Machine::look();
     let n_threads = args.threads.unwrap_or(machine.cores.threads()).max(1);
-    let speeds = measure(&machine, n_threads)?;
+    let speeds = measure(n_threads)?;
     let advice = advice::advice(&machine, &speeds, n_threads);
     if args.json {
         print_json(&machine, &speeds, n_threads, &advice);
@@ -39,10 +38,8 @@ pub(crate) fn run(args: Doctor) -> Result {
     Ok(())
 }
 
-fn measure(machine: &Machine, n_threads: usize) -> Result<Speeds> {
-    let largest_cache = machine.caches.iter().map(|cache| cache.bytes).max().unwrap_or(0);
-    let n_bytes = READ_BYTES.max(4 * largest_cache as usize);
-    let team = Team::new(n_threads);
+fn measure(n_threads: usize) -> Result<Speeds> {
+    let (team, n_bytes) = (Team::new(n_threads), read_bytes());
     let read = |team: &Team| read_bandwidth(team, n_bytes).map_err(at("memory to read"));
     Ok(Speeds {
         read: [read(&Team::new(1))?, read(&team)?],

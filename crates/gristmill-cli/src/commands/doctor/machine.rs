@@ -24,6 +24,9 @@ pub(super) struct Machine {
     pub(super) simd_wish: Option<String>,
 }
 
+/// Where Linux tells of the caches.
+const CACHES: &str = "/sys/devices/system/cpu/cpu0/cache";
+
 /// A cache of data.
 pub(super) struct Cache {
     /// `L1d`, `L2`, …
@@ -38,7 +41,7 @@ impl Machine {
             cpu: cpu_model(),
             cores: Cores::detect(),
             online: read("/proc/cpuinfo").map(|text| entries(&text, "processor").count()),
-            caches: caches(Path::new("/sys/devices/system/cpu/cpu0/cache")),
+            caches: caches(Path::new(CACHES)),
             memory: read("/proc/meminfo").and_then(|text| memory(&text)),
             huge_pages: read("/sys/kernel/mm/transparent_hugepage/enabled")
                 .and_then(|text| chosen(&text)),
@@ -53,6 +56,20 @@ impl Machine {
 pub(crate) fn cpu_model() -> String {
     let text = read("/proc/cpuinfo").unwrap_or_default();
     entries(&text, "model name").next().map_or_else(|| std::env::consts::ARCH.into(), Into::into)
+}
+
+/// Bytes that are read to measure the memory: several times what the caches hold.
+pub(crate) fn read_bytes() -> usize {
+    several_times(&caches(Path::new(CACHES)))
+}
+
+/// Four times the largest cache, within what any machine can spare: virtual machines are told of caches, of hundreds of
+/// megabytes, that they share with dozens of others.
+fn several_times(caches: &[Cache]) -> usize {
+    const LEAST: usize = 256 << 20;
+    const MOST: usize = 1 << 30;
+    let largest = caches.iter().map(|cache| cache.bytes as usize).max().unwrap_or(0);
+    largest.saturating_mul(4).clamp(LEAST, MOST)
 }
 
 fn read(path: &str) -> Option<String> {
@@ -111,6 +128,15 @@ mod tests {
             "processor\t: 0\nmodel name\t: A CPU\n\nprocessor\t: 1\nmodel name\t: A CPU\n";
         assert_eq!(entries(cpuinfo, "processor").count(), 2);
         assert_eq!(entries(cpuinfo, "model name").next(), Some("A CPU"));
+    }
+
+    #[test]
+    fn memory_is_measured_beyond_the_caches() {
+        let of = |mebibytes: u64| {
+            several_times(&[Cache { name: "L3".into(), bytes: mebibytes << 20 }]) >> 20
+        };
+        assert_eq!([0, 32, 96, 480].map(of), [256, 256, 384, 1024]);
+        assert_eq!(several_times(&[]) >> 20, 256);
     }
 
     #[test]
