@@ -1,4 +1,5 @@
-//! Whole models: loading, prefill, decoding, and decoding behind a long text, in tokens per second.
+//! Whole models: loading, prefill, decoding, decoding behind a long text, and decoding several texts together, in
+//! tokens per second.
 //!
 //! The demo model in several types, or the file that `GRISTMILL_BENCH_MODEL` names.
 #![allow(missing_docs, reason = "criterion's macros write public items")]
@@ -10,10 +11,11 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gristmill::convert::ConvertOptions;
 use gristmill::convert::OutType;
-use gristmill::runtime::{Session, SessionOptions};
+use gristmill::runtime::{Session, SessionOptions, feed_together};
 
 const N_PROMPT: usize = 256;
 const N_LONG: usize = 480;
+const N_TEXTS: usize = 8;
 
 /// The files, and the folder that keeps them.
 fn files() -> (Vec<(String, PathBuf)>, tempfile::TempDir) {
@@ -41,8 +43,11 @@ fn run(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("load", name), |bencher| bencher.iter(load));
 
         let model = load();
-        let options = SessionOptions { n_ctx: 512, n_threads: 2, ..SessionOptions::default() };
-        let mut session = Session::new(Arc::clone(&model), options).expect("a session");
+        let new_session = |n_threads| {
+            let options = SessionOptions { n_ctx: 512, n_threads, ..SessionOptions::default() };
+            Session::new(Arc::clone(&model), options).expect("a session")
+        };
+        let mut session = new_session(2);
         let text: Vec<u32> = (0..N_LONG as u32).collect();
 
         group.throughput(Throughput::Elements(N_PROMPT as u64));
@@ -63,6 +68,21 @@ fn run(criterion: &mut Criterion) {
                 });
             });
         }
+
+        // The threads are those of the first.
+        let mut sessions: Vec<Session> =
+            (0..N_TEXTS).map(|i| new_session(if i == 0 { 2 } else { 1 })).collect();
+        for session in &mut sessions {
+            session.feed(&text[..1]).expect("it fits");
+        }
+        group.throughput(Throughput::Elements(N_TEXTS as u64));
+        group.bench_function(BenchmarkId::new("decode together", name), |bencher| {
+            bencher.iter(|| {
+                sessions.iter_mut().for_each(|session| session.rewind(1));
+                let mut texts: Vec<&mut Session> = sessions.iter_mut().collect();
+                feed_together(&mut texts, &[7; N_TEXTS]).expect("they fit");
+            });
+        });
         group.finish();
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Perplexity {
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
     /// Type of the cached keys and values
-    #[arg(long, value_name = "TYPE", default_value = "f16")]
+    #[arg(long, visible_alias = "cache-type-k", value_name = "TYPE", default_value = "f16")]
     pub(crate) cache_type: CacheTypeArg,
     /// The result as one JSON object
     #[arg(long)]
