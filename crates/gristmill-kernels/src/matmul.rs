@@ -85,6 +85,9 @@ pub fn look_ahead<'a>(team: &Team, weights: impl Iterator<Item = &'a Matrix> + C
     }
 }
 
+/// A weight, its bias and the kernel for it.
+type Part<'a> = (&'a Matrix, Option<&'a [f32]>, Kernel);
+
 /// [`matmul_joined`] at a level this CPU has.
 pub(crate) fn matmul_at(
     level: Level,
@@ -95,7 +98,7 @@ pub(crate) fn matmul_at(
 ) {
     let n_tokens = x.n_tokens();
     let piece = Piece::new(team, products.iter().map(|product| product.weight));
-    let mut parts: SmallVec<[(&Matrix, Option<&[f32]>, Kernel); JOINED]> = SmallVec::new();
+    let mut parts: SmallVec<[Part<'_>; JOINED]> = SmallVec::new();
     let mut grids: SmallVec<[Grid<'_, f32>; JOINED]> = SmallVec::new();
     x.begin(norm);
     for Product { weight, bias, y } in products {
