@@ -1,4 +1,5 @@
-//! A step takes no memory from the heap once others have been: what it works in is kept for the next.
+//! Between the points where what grows with the text gets more room, a step takes no memory from the heap: what it works
+//! in is kept for the next.
 
 mod support;
 

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::Team;
 
-/// Grids, or products, of one job that need no memory from the heap: no architecture has more.
+/// Grids, or products, of one job that need no memory from the heap: more work as well.
 pub const JOINED: usize = 8;
 
 impl Team {

@@ -58,14 +58,14 @@ pub(crate) fn cpu_model() -> String {
     entries(&text, "model name").next().map_or_else(|| std::env::consts::ARCH.into(), Into::into)
 }
 
-/// Bytes that are read to measure the memory: several times what the caches hold.
+/// Bytes that are read to measure the memory: more than the caches keep of it.
 pub(crate) fn read_bytes() -> usize {
-    several_times(&caches(Path::new(CACHES)))
+    beyond(&caches(Path::new(CACHES)))
 }
 
-/// Four times the largest cache, within what any machine can spare: virtual machines are told of caches, of hundreds of
-/// megabytes, that they share with dozens of others.
-fn several_times(caches: &[Cache]) -> usize {
+/// Four times the largest cache, but no more than a gibibyte: virtual machines are told of caches of hundreds of
+/// megabytes, which they may share with others.
+fn beyond(caches: &[Cache]) -> usize {
     const LEAST: usize = 256 << 20;
     const MOST: usize = 1 << 30;
     let largest = caches.iter().map(|cache| cache.bytes as usize).max().unwrap_or(0);
@@ -132,11 +132,10 @@ mod tests {
 
     #[test]
     fn memory_is_measured_beyond_the_caches() {
-        let of = |mebibytes: u64| {
-            several_times(&[Cache { name: "L3".into(), bytes: mebibytes << 20 }]) >> 20
-        };
+        let of =
+            |mebibytes: u64| beyond(&[Cache { name: "L3".into(), bytes: mebibytes << 20 }]) >> 20;
         assert_eq!([0, 32, 96, 480].map(of), [256, 256, 384, 1024]);
-        assert_eq!(several_times(&[]) >> 20, 256);
+        assert_eq!(beyond(&[]) >> 20, 256);
     }
 
     #[test]
