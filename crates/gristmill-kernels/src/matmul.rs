@@ -11,10 +11,14 @@ pub(crate) mod activations;
 pub(crate) mod blocks;
 mod float;
 pub(crate) mod gemm;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod gemv;
 pub(crate) mod kernels;
 pub(crate) mod layout;
 pub(crate) mod matrix;
 pub(crate) mod order;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) mod padding;
 mod source;
 #[cfg(test)]
 mod tests;

@@ -21,11 +21,11 @@ mod unpack;
 use gristmill_tensor::DType;
 
 use super::{Level, tag};
-use crate::Tile;
-use crate::matmul::activations::{Activations, Group};
+use crate::matmul::activations::Group;
 use crate::matmul::blocks::integer_types;
 use crate::matmul::gemm::TileKernel;
-use crate::matmul::kernels::{Form, Kernels, Rows, Way};
+use crate::matmul::gemv::{FEW, few};
+use crate::matmul::kernels::{Kernels, Way};
 use crate::matmul::{blocks, layout};
 use multiply::Multiply;
 use unpack::Stored;
@@ -50,29 +50,9 @@ fn int8<M: Multiply, S: Stored<H>, const H: usize>() -> Kernels
 where
     gemm::Int8<M, S, H>: TileKernel,
 {
-    fn gemv<M: Multiply, S: Stored<H>, const H: usize>(
-        rows: &Rows<'_>,
-        x: &Activations,
-        y: &mut Tile<'_, f32>,
-    ) {
-        assert!(M::LEVEL.is_available());
-        macro_rules! of_tokens {
-            ($($n:literal)*) => {
-                match y.rows().len() {
-                    // SAFETY: the CPU has been asked.
-                    $($n => unsafe { gemv::gemv::<M, S, H, $n>(rows, x.groups(), y) },)*
-                    n => unreachable!("{n} tokens are not a few"),
-                }
-            };
-        }
-        of_tokens!(1 2 3 4 5 6 7 8);
-    }
-    let few = Way { kernel: gemv::<M, S, H>, form: Form::Int8, tiles: None };
-    Kernels { few, n_few: FEW, many: Way::tiles::<gemm::Int8<M, S, H>>(), fast: None }
+    let (few, many) = (few::<gemv::Few<M, S, H>>(), Way::tiles::<gemm::Int8<M, S, H>>());
+    Kernels { few, n_few: FEW, many, fast: None }
 }
-
-/// Tokens for which unpacking the weights into panels does not pay.
-const FEW: usize = 8;
 
 /// Quantizes a group of activations, or fewer at the end of a row.
 pub(crate) fn quantize(x: &[f32]) -> Group {

@@ -11,6 +11,12 @@ use super::layout::{IQ4, Layout, Scale};
 pub(crate) trait Blocks<const H: usize>: 'static {
     /// Bytes of eight blocks.
     const EIGHT_BYTES: usize;
+    /// Whether the eight are stored together, as a super-block.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "asked by AVX-512 about the ends of rows")
+    )]
+    const IN_SUPER_BLOCKS: bool = true;
     /// Bits of a code.
     #[cfg_attr(
         not(target_arch = "x86_64"),
@@ -103,6 +109,7 @@ fn block(eight: &[u8], bytes: usize, b: usize) -> Option<&[u8]> {
 
 impl<L: Layout> Blocks<1> for Plain<L> {
     const EIGHT_BYTES: usize = 8 * L::BYTES;
+    const IN_SUPER_BLOCKS: bool = false;
     const CODE_BITS: u32 = match (L::TABLE, L::HIGH) {
         (Some(_), _) => 8,
         (_, Some(_)) => 5,

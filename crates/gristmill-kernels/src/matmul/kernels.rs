@@ -57,6 +57,12 @@ impl<'a> Rows<'a> {
     pub(crate) fn row(&self, row: usize) -> &'a [u8] {
         &self.bytes[row * self.row_bytes..][..self.row_bytes]
     }
+
+    /// The stored bytes of row `row` and of those that follow: kernels that take whole groups of blocks may reach into
+    /// the next row, whose blocks they leave out of account.
+    pub(crate) fn from(&self, row: usize) -> &'a [u8] {
+        &self.bytes[row * self.row_bytes..]
+    }
 }
 
 /// The form of the activations that a kernel multiplies with.

@@ -16,6 +16,7 @@ use crate::matmul::activations::{Activations, Column};
 use crate::matmul::gemm::{self, TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
 use crate::matmul::order::Order;
+use crate::matmul::padding::Padding;
 
 /// Sixteen rows of one block, unpacked and transposed, with `H` scales for each.
 #[derive(Clone, Copy)]
@@ -85,14 +86,16 @@ fn pack<M: Multiply, S: Stored<H>, const H: usize>(
     panel: &mut [Block<H>],
 ) {
     let last = rows.n_rows() - 1;
+    let mut padding = [const { Padding::new() }; EIGHT];
     for half in 0..2 {
         // Rows that are not there are copies of the last; nobody looks at their sums.
         let rows_of_half: [&[u8]; EIGHT] =
-            std::array::from_fn(|i| rows.row(last.min(8 * half + i)));
+            std::array::from_fn(|i| rows.from(last.min(8 * half + i)));
         for start in (0..order.n_steps()).step_by(EIGHT) {
+            let mut padding = padding.iter_mut();
             let eights = rows_of_half.map(|row| {
                 let rest = &row[start / EIGHT * S::EIGHT_BYTES..];
-                &rest[..rest.len().min(S::EIGHT_BYTES)]
+                padding.next().expect("one for each row").whole(rest, S::EIGHT_BYTES)
             });
             eights.iter().for_each(|eight| prefetch(eight, 4 * eight.len()));
             pack_eight::<M, S, H>(eights, half, panel, order, start);

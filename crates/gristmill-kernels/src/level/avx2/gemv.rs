@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::multiply::{Multiply, add, begin, end, ready, room, zero_shift};
@@ -12,7 +13,9 @@ use super::unpack::Stored;
 use crate::Tile;
 use crate::level::prefetch::{AHEAD, Ahead, prefetch_once};
 use crate::matmul::activations::{GROUP, Group};
+use crate::matmul::gemv::FewKernel;
 use crate::matmul::kernels::Rows;
+use crate::matmul::padding::Padding;
 
 /// Blocks per step, and rows per register.
 pub(super) const EIGHT: usize = 8;
@@ -20,9 +23,21 @@ pub(super) const EIGHT: usize = 8;
 /// Groups of activations that stay in the nearest cache.
 const NEAR: usize = 32;
 
-/// `N` products per row, of the tokens that `y` begins with.
+/// The kernel for weights stored as `S`, multiplied as `M` says.
+pub(super) struct Few<M, S, const H: usize>(PhantomData<(M, S)>);
+
+impl<M: Multiply, S: Stored<H>, const H: usize> FewKernel for Few<M, S, H> {
+    const ROWS: usize = EIGHT;
+
+    fn products<const N: usize>(rows: &Rows<'_>, groups: &[Group], y: &mut Tile<'_, f32>) {
+        assert!(M::LEVEL.is_available());
+        // SAFETY: the CPU has been asked.
+        unsafe { products::<M, S, H, N>(rows, groups, y) }
+    }
+}
+
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn gemv<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
+fn products<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
     rows: &Rows<'_>,
     groups: &[Group],
     y: &mut Tile<'_, f32>,
@@ -30,6 +45,7 @@ pub(super) fn gemv<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
     let n_groups = groups.len() / N;
     let slice = if N == 1 { n_groups } else { n_groups.min(NEAR / N) };
     let (first_token, n_rows) = (y.rows().start, rows.n_rows());
+    let mut padding = Padding::new();
     for start in (0..n_rows).step_by(EIGHT) {
         let n_together = EIGHT.min(n_rows - start);
         let mut sums = [[_mm256_setzero_ps(); N]; EIGHT];
@@ -39,8 +55,14 @@ pub(super) fn gemv<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
         for g in (0..n_groups).step_by(slice) {
             let slice = g..n_groups.min(g + slice);
             for i in 0..n_together {
-                let row = rows.row(start + i);
-                sums[i] = chains::<M, S, H, N>(row, slice.clone(), groups, &mut next, sums[i]);
+                sums[i] = chains::<M, S, H, N>(
+                    rows.row(start + i),
+                    slice.clone(),
+                    groups,
+                    &mut next,
+                    &mut padding,
+                    sums[i],
+                );
             }
         }
         for n in 0..N {
@@ -67,26 +89,22 @@ fn chains<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
     slice: Range<usize>,
     groups: &[Group],
     next: &mut Ahead<'_>,
+    padding: &mut Padding,
     mut sums: [__m256; N],
 ) -> [__m256; N] {
     let n_groups = groups.len() / N;
     let is_whole = slice.len() == n_groups;
-    let (first, group_bytes) = (2 * slice.start, 2 * S::EIGHT_BYTES);
+    let group_bytes = 2 * S::EIGHT_BYTES;
     let weights = &row[slice.start * group_bytes..row.len().min(slice.end * group_bytes)];
-    let eights = weights.chunks_exact(S::EIGHT_BYTES);
-    let rest = eights.remainder();
-    let n_full = first + eights.len();
-    let of_tokens = |i: usize| std::array::from_fn(|n| &groups[n * n_groups + i / 2]);
-    for (i, weights) in (first..n_full).zip(eights) {
+    for (i, weights) in (2 * slice.start..).zip(weights.chunks(S::EIGHT_BYTES)) {
         if is_whole {
             prefetch_once(weights, AHEAD);
         } else {
             next.ask();
         }
-        sums = add_eight::<M, S, H, N, true>(weights, of_tokens(i), i % 2, sums);
-    }
-    if !rest.is_empty() {
-        sums = add_eight::<M, S, H, N, false>(rest, of_tokens(n_full), n_full % 2, sums);
+        let x = std::array::from_fn(|n| &groups[n * n_groups + i / 2]);
+        let weights = padding.whole(weights, S::EIGHT_BYTES);
+        sums = add_eight::<M, S, H, N>(weights, x, i % 2, sums);
     }
     sums
 }
@@ -95,13 +113,13 @@ fn chains<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
 /// each.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_eight<M: Multiply, S: Stored<H>, const H: usize, const N: usize, const FULL: bool>(
+fn add_eight<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
     weights: &[u8],
     x: [&Group; N],
     part: usize,
     mut sums: [__m256; N],
 ) -> [__m256; N] {
-    assert!(!FULL || weights.len() == S::EIGHT_BYTES, "all eight are there");
+    assert!(weights.len() == S::EIGHT_BYTES, "all eight are there");
     let mut codes = [[_mm256_setzero_si256(); 2]; 4];
     for pair in 0..4 {
         for half in 0..2 {
@@ -115,7 +133,7 @@ fn add_eight<M: Multiply, S: Stored<H>, const H: usize, const N: usize, const FU
     // SAFETY: as above.
     let minima = unsafe { S::minima(weights) };
     for n in 0..N {
-        let products = products::<M, S, H>(&codes, x[n], part);
+        let products = eight_products::<M, S, H>(&codes, x[n], part);
         let d = load_floats(&x[n].d[EIGHT * part..]);
         for h in 0..H {
             let mut products = block_sums(products[h]);
@@ -138,7 +156,7 @@ fn add_eight<M: Multiply, S: Stored<H>, const H: usize, const N: usize, const FU
 /// The sums of eight blocks, or of their halves, times a token: four partial ones of a block in each lane.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn products<M: Multiply, S: Stored<H>, const H: usize>(
+fn eight_products<M: Multiply, S: Stored<H>, const H: usize>(
     codes: &[[__m256i; 2]; 4],
     x: &Group,
     part: usize,

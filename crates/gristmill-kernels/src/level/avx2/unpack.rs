@@ -173,10 +173,10 @@ fn by_block<const H: usize>(number: impl Fn(usize, usize) -> f32) -> [__m256; H]
     registers
 }
 
-/// Block `b`; one of zeros, with a scale of zero, if it is not there.
+/// Block `b`.
 #[inline(always)]
 fn block<L: Layout>(eight: &[u8], b: usize) -> &[u8] {
-    eight.get(b * L::BYTES..(b + 1) * L::BYTES).unwrap_or(&[0; 34][..L::BYTES])
+    &eight[b * L::BYTES..(b + 1) * L::BYTES]
 }
 
 /// Sixteen bytes from `at`.

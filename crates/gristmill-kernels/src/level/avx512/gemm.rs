@@ -19,6 +19,7 @@ use crate::matmul::activations::{Activations, Column, GROUP};
 use crate::matmul::gemm::{self, TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
 use crate::matmul::order::Order;
+use crate::matmul::padding::Padding;
 
 /// 32 rows of one block, unpacked and transposed, with `H` scales for each.
 #[derive(Clone, Copy)]
@@ -85,22 +86,20 @@ where
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn pack<S: Stored<H>, const H: usize>(rows: &Rows<'_>, order: Order, panel: &mut [Block<H>]) {
-    let last = rows.n_rows() - 1;
+    let (last, group_bytes) = (rows.n_rows() - 1, 4 * S::QUAD_BYTES);
+    let mut padding = [const { Padding::new() }; 16];
     for half in 0..2 {
         for start in (0..order.n_steps()).step_by(GROUP) {
-            let n_blocks = GROUP.min(order.n_steps() - start);
-            let bytes = start * S::QUAD_BYTES / 4..(start + n_blocks) * S::QUAD_BYTES / 4;
-            // Rows that are not there are copies of the last; nobody looks at their sums.
-            let group: [&[u8]; 16] =
-                std::array::from_fn(|i| &rows.row(last.min(16 * half + i))[bytes.clone()]);
+            let mut padding = padding.iter_mut();
+            let group: [&[u8]; 16] = std::array::from_fn(|i| {
+                // Rows that are not there are copies of the last; nobody looks at their sums.
+                let rest = &rows.from(last.min(16 * half + i))[start * S::QUAD_BYTES / 4..];
+                padding.next().expect("one for each row").whole(rest, group_bytes)
+            });
             group.iter().for_each(|bytes| prefetch(bytes, 2 * bytes.len()));
+            let n_blocks = GROUP.min(order.n_steps() - start);
             let places = std::array::from_fn(|b| order.place(start + b));
-            let mut places = Places { panel: &mut *panel, places, n_blocks };
-            if n_blocks == GROUP {
-                pack_group::<S, H, true>(group, half, &mut places);
-            } else {
-                pack_group::<S, H, false>(group, half, &mut places);
-            }
+            pack_group::<S, H>(group, half, &mut Places { panel: &mut *panel, places, n_blocks });
         }
     }
 }
@@ -122,22 +121,22 @@ impl<const H: usize> Places<'_, H> {
 
 /// Unpacks up to sixteen blocks of sixteen rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn pack_group<S: Stored<H>, const H: usize, const FULL: bool>(
+fn pack_group<S: Stored<H>, const H: usize>(
     rows: [&[u8]; 16],
     half: usize,
     places: &mut Places<'_, H>,
 ) {
     for q in 0..places.n_blocks.div_ceil(4) {
         if S::NIBBLES {
-            pack_nibbles::<S, H, FULL>(rows, q, half, places);
+            pack_nibbles::<S, H>(rows, q, half, places);
         } else {
-            pack_codes::<S, H, FULL>(rows, q, half, places);
+            pack_codes::<S, H>(rows, q, half, places);
         }
     }
     let mut numbers = [[_mm512_setzero_si512(); 16]; H];
     for i in 0..16 {
         // SAFETY: this function has the instructions.
-        let scales = unsafe { S::scales::<FULL>(rows[i]) };
+        let scales = unsafe { S::scales::<true>(rows[i]) };
         for h in 0..H {
             numbers[h][i] = _mm512_castps_si512(scales[h]);
         }
@@ -152,7 +151,7 @@ fn pack_group<S: Stored<H>, const H: usize, const FULL: bool>(
     if S::HAS_MIN {
         for i in 0..16 {
             // SAFETY: this function has the instructions.
-            let minima = unsafe { S::minima::<FULL>(rows[i]) };
+            let minima = unsafe { S::minima::<true>(rows[i]) };
             for h in 0..H {
                 numbers[h][i] = _mm512_castps_si512(minima[h]);
             }
@@ -178,7 +177,7 @@ fn offset<S: Stored<H>, const H: usize>() -> __m512i {
 /// Unpacks four blocks of sixteen rows of plain nibbles, which are transposed before they are split.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn pack_nibbles<S: Stored<H>, const H: usize, const FULL: bool>(
+fn pack_nibbles<S: Stored<H>, const H: usize>(
     rows: [&[u8]; 16],
     q: usize,
     half: usize,
@@ -187,7 +186,7 @@ fn pack_nibbles<S: Stored<H>, const H: usize, const FULL: bool>(
     let mut bytes = [_mm512_setzero_si512(); 16];
     for i in 0..16 {
         // SAFETY: this function has the instructions.
-        bytes[i] = unsafe { S::bytes::<FULL>(rows[i], q) };
+        bytes[i] = unsafe { S::bytes::<true>(rows[i], q) };
     }
     let columns = transpose(bytes);
     for lane in 0..4 {
@@ -208,7 +207,7 @@ fn pack_nibbles<S: Stored<H>, const H: usize, const FULL: bool>(
 /// Unpacks four blocks of sixteen rows of other codes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn pack_codes<S: Stored<H>, const H: usize, const FULL: bool>(
+fn pack_codes<S: Stored<H>, const H: usize>(
     rows: [&[u8]; 16],
     q: usize,
     half: usize,
@@ -218,7 +217,7 @@ fn pack_codes<S: Stored<H>, const H: usize, const FULL: bool>(
         let mut codes = [_mm512_setzero_si512(); 16];
         for i in 0..16 {
             // SAFETY: this function has the instructions.
-            codes[i] = unsafe { S::quad::<FULL>(rows[i], q) }[part];
+            codes[i] = unsafe { S::quad::<true>(rows[i], q) }[part];
         }
         let columns = transpose(codes);
         for b in 0..4 {

@@ -7,15 +7,19 @@
 #![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::tail::Tail;
 use super::transpose::transpose;
 use super::unpack::Stored;
 use crate::Tile;
+use crate::level::Level;
 use crate::level::prefetch::{AHEAD, Ahead, prefetch_once};
 use crate::matmul::activations::{Arrangement, BLOCK, GROUP, Group};
+use crate::matmul::gemv::FewKernel;
 use crate::matmul::kernels::Rows;
+use crate::matmul::padding::Padding;
 
 /// Rows whose sums are added up together.
 const ROWS: usize = 16;
@@ -23,9 +27,21 @@ const ROWS: usize = 16;
 /// Groups of activations that stay in the nearest cache.
 const NEAR: usize = 32;
 
-/// `N` products per row, of the tokens that `y` begins with.
+/// The kernel for weights stored as `S`.
+pub(super) struct Few<S, const H: usize>(PhantomData<S>);
+
+impl<S: Stored<H>, const H: usize> FewKernel for Few<S, H> {
+    const ROWS: usize = ROWS;
+
+    fn products<const N: usize>(rows: &Rows<'_>, groups: &[Group], y: &mut Tile<'_, f32>) {
+        assert!(Level::Avx512.is_available());
+        // SAFETY: the CPU has been asked.
+        unsafe { products::<S, H, N>(rows, groups, y) }
+    }
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn gemv<S: Stored<H>, const H: usize, const N: usize>(
+fn products<S: Stored<H>, const H: usize, const N: usize>(
     rows: &Rows<'_>,
     groups: &[Group],
     y: &mut Tile<'_, f32>,
@@ -33,7 +49,8 @@ pub(super) fn gemv<S: Stored<H>, const H: usize, const N: usize>(
     let n_groups = groups.len() / N;
     let slice = if N == 1 { n_groups } else { n_groups.min(NEAR / N) };
     let (first_token, n_rows) = (y.rows().start, rows.n_rows());
-    let tail = Tail::<N>::new(rows.n_in / BLOCK, groups);
+    let tail = Tail::<N>::new::<S, H>(rows.n_in / BLOCK, groups);
+    let mut padding = Padding::new();
     for start in (0..n_rows).step_by(ROWS) {
         let n_together = ROWS.min(n_rows - start);
         let mut sums = [[_mm512_setzero_ps(); N]; ROWS];
@@ -43,18 +60,20 @@ pub(super) fn gemv<S: Stored<H>, const H: usize, const N: usize>(
         for g in (0..n_groups).step_by(slice) {
             let slice = g..n_groups.min(g + slice);
             for i in 0..n_together {
-                let from = &rows.bytes[(start + i) * rows.row_bytes..];
                 sums[i] = chains::<S, H, N>(
-                    from,
+                    rows.from(start + i),
                     rows.row_bytes,
                     slice.clone(),
                     groups,
                     &mut next,
+                    &mut padding,
                     sums[i],
                 );
             }
         }
-        if let Some(tail) = &tail {
+        if !S::IN_SUPER_BLOCKS
+            && let Some(tail) = &tail
+        {
             for i in (0..n_together).step_by(Tail::<N>::ROWS) {
                 tail.add::<S, H>(&rows.part(start + i..start + n_together), &mut sums[i..]);
             }
@@ -89,6 +108,7 @@ fn chains<S: Stored<H>, const H: usize, const N: usize>(
     slice: Range<usize>,
     groups: &[Group],
     next: &mut Ahead<'_>,
+    padding: &mut Padding,
     mut sums: [__m512; N],
 ) -> [__m512; N] {
     let (group_bytes, n_groups) = (4 * S::QUAD_BYTES, groups.len() / N);
@@ -108,14 +128,14 @@ fn chains<S: Stored<H>, const H: usize, const N: usize>(
         for n in 1..N {
             x[n] = &groups[n * n_groups + g];
         }
-        sums = add_group::<S, H, N, true>(weights, GROUP, x, sums);
+        sums = add_group::<S, H, N>(weights, GROUP, x, sums);
     }
     if slice.end > n_full {
         let rest = row_bytes - n_full * group_bytes;
         let n_blocks = rest / (S::QUAD_BYTES / 4);
         let from = &from[n_full * group_bytes..];
         ask(&from[..rest]);
-        if Tail::<N>::takes(n_blocks) {
+        if Tail::<N>::takes::<S, H>(n_blocks) {
             return sums;
         }
         let mut x = [&groups[n_full]; N];
@@ -123,30 +143,26 @@ fn chains<S: Stored<H>, const H: usize, const N: usize>(
             x[n] = &groups[n * n_groups + n_full];
         }
         // Where another row follows, loads may reach into it.
-        sums = match from.get(..group_bytes) {
-            Some(weights) => add_group::<S, H, N, true>(weights, n_blocks, x, sums),
-            None => add_group::<S, H, N, false>(&from[..rest], n_blocks, x, sums),
-        };
+        sums = add_group::<S, H, N>(padding.whole(from, group_bytes), n_blocks, x, sums);
     }
     sums
 }
 
-/// Adds the products of the first `n_blocks` of sixteen blocks with `N` tokens to the sixteen sums of each. The bytes of
-/// the other blocks are there if `FULL`.
+/// Adds the products of the first `n_blocks` of sixteen blocks with `N` tokens to the sixteen sums of each.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn add_group<S: Stored<H>, const H: usize, const N: usize, const FULL: bool>(
+fn add_group<S: Stored<H>, const H: usize, const N: usize>(
     weights: &[u8],
     n_blocks: usize,
     x: [&Group; N],
     sums: [__m512; N],
 ) -> [__m512; N] {
     let present = ((1u32 << n_blocks) - 1) as __mmask16;
-    let codes = codes::<S, H, FULL>(weights, n_blocks);
+    let codes = arrange::<S, H>([0, 1, 2, 3].map(|q| quad::<S, H, true>(weights, q)));
     // SAFETY: this function has the instructions.
-    let mut scales = unsafe { S::scales::<FULL>(weights) };
+    let mut scales = unsafe { S::scales::<true>(weights) };
     // SAFETY: as above.
-    let mut minima = unsafe { S::minima::<FULL>(weights) };
+    let mut minima = unsafe { S::minima::<true>(weights) };
     for h in 0..H {
         scales[h] = lanes_of_blocks(_mm512_maskz_mov_ps(present, scales[h]));
         minima[h] = lanes_of_blocks(_mm512_maskz_mov_ps(present, minima[h]));
@@ -190,21 +206,6 @@ pub(super) fn multiply<S: Stored<H>, const H: usize, const N: usize>(
         }
     }
     sums
-}
-
-/// The codes of sixteen blocks, arranged as those of the activations. Of blocks after the first `n_blocks` they are
-/// anything.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn codes<S: Stored<H>, const H: usize, const FULL: bool>(
-    weights: &[u8],
-    n_blocks: usize,
-) -> [__m512i; 8] {
-    let mut quads = [[_mm512_setzero_si512(); 2]; 4];
-    for q in 0..n_blocks.div_ceil(4) {
-        quads[q] = quad::<S, H, FULL>(weights, q);
-    }
-    arrange::<S, H>(quads)
 }
 
 /// What [`arrange`] takes: the codes of a quad, or only the bytes that they are nibbles of.

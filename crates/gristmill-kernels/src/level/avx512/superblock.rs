@@ -9,11 +9,6 @@ use super::unpack::{Stored, load, look_up, nibbles};
 use crate::matmul::blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K};
 use crate::matmul::layout::IQ4;
 
-/// Super-block `half` of a group, if it is there.
-fn super_block(group: &[u8], bytes: usize, half: usize) -> Option<&[u8]> {
-    group.get(half * bytes..(half + 1) * bytes)
-}
-
 /// The scales or, with `wanted` 1, the minima of the blocks of Q4_K and Q5_K, as `six_bits_of_all` has them, times the
 /// factor of their super-block.
 #[inline]
@@ -273,30 +268,28 @@ fn bit_of_block(part: usize) -> __m512i {
     _mm512_sll_epi64(bits, _mm_cvtsi32_si128(4 * part as i32))
 }
 
-/// Sixteen bytes from `at` of both super-blocks, zero of one that is not there: two per block, one for each half.
+/// Sixteen bytes from `at` of both super-blocks: two per block, one for each half.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn pairs(group: &[u8], bytes: usize, at: usize) -> __m256i {
     let mut halves = [_mm_setzero_si128(); 2];
     for half in 0..2 {
-        if let Some(block) = super_block(group, bytes, half) {
-            let bytes: &[u8; 16] = block[at..].first_chunk().expect("inside the super-block");
-            // SAFETY: sixteen bytes are there.
-            halves[half] = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
-        }
+        let bytes: &[u8; 16] =
+            group[half * bytes + at..].first_chunk().expect("inside the super-block");
+        // SAFETY: sixteen bytes are there.
+        halves[half] = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
     }
     _mm256_set_m128i(halves[1], halves[0])
 }
 
-/// The numbers at `at` of both super-blocks, for their blocks; zero for one that is not there.
+/// The numbers at `at` of both super-blocks, for their blocks.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn factors(group: &[u8], bytes: usize, at: usize, sign: f32) -> __m512 {
     let mut words = [_mm_setzero_si128(); 2];
     for half in 0..2 {
-        if let Some(block) = super_block(group, bytes, half) {
-            words[half] = _mm_set1_epi16(i16::from_le_bytes([block[at], block[at + 1]]));
-        }
+        let number = [group[half * bytes + at], group[half * bytes + at + 1]];
+        words[half] = _mm_set1_epi16(i16::from_le_bytes(number));
     }
     let factors = _mm512_cvtph_ps(_mm256_set_m128i(words[1], words[0]));
     _mm512_mul_ps(factors, _mm512_set1_ps(sign))

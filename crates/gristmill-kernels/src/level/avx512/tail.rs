@@ -25,17 +25,20 @@ impl<const N: usize> Tail<N> {
     /// Rows that share a group.
     pub(super) const ROWS: usize = 4;
 
-    /// Whether so many blocks at the end of a row are a few.
-    pub(super) fn takes(n_blocks: usize) -> bool {
-        (1..=4).contains(&n_blocks)
+    /// Whether so many blocks at the end of a row are a few. Super-blocks never are.
+    pub(super) fn takes<S: Stored<H>, const H: usize>(n_blocks: usize) -> bool {
+        !S::IN_SUPER_BLOCKS && (1..=4).contains(&n_blocks)
     }
 
     /// Of rows of `n_blocks` blocks, the activations being `groups` token after token. `None` if no few blocks are left
     /// at their end.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    pub(super) fn new(n_blocks: usize, groups: &[Group]) -> Option<Tail<N>> {
+    pub(super) fn new<S: Stored<H>, const H: usize>(
+        n_blocks: usize,
+        groups: &[Group],
+    ) -> Option<Tail<N>> {
         let (n_groups, n_blocks) = (groups.len() / N, n_blocks % GROUP);
-        if !Tail::<N>::takes(n_blocks) {
+        if !Tail::<N>::takes::<S, H>(n_blocks) {
             return None;
         }
         let mut x = [Group::ZERO; N];

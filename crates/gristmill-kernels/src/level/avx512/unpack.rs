@@ -12,8 +12,9 @@ use crate::matmul::layout::{Layout, Scale};
 
 /// How sixteen stored blocks of 32 weights become registers. Each block has `H` scales, for 32 or sixteen weights.
 ///
-/// The bytes of a group may hold fewer than sixteen blocks, unless `FULL`; then the scales of the others are zero and
-/// their codes anything. Scales that a type does not read itself go through its plain meaning, [`Blocks`].
+/// Unless `FULL`, the bytes of a group may hold fewer than sixteen blocks, or fewer than four where a quad is asked for;
+/// then the scales of the others are zero and their codes anything. Super-blocks are always all there. Scales that a type
+/// does not read itself go through its plain meaning, [`Blocks`].
 ///
 /// # Safety
 /// Of all methods: the CPU has the instructions of this level.

@@ -13,6 +13,7 @@ use crate::matmul::activations::{Activations, Column};
 use crate::matmul::gemm::{TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
 use crate::matmul::order::Order;
+use crate::matmul::padding::Padding;
 
 /// Rows of a panel.
 const ROWS: usize = 8;
@@ -58,13 +59,15 @@ impl<M: Multiply, S: Stored<H>, const H: usize> TileKernel for Int8<M, S, H> {
 
     fn pack(rows: &Rows<'_>, order: Order, panel: &mut [Block]) {
         let last = rows.n_rows() - 1;
+        let mut padding = [const { Padding::new() }; 4];
         for four in 0..FOURS {
             // Rows that are not there are copies of the last; nobody looks at their sums.
-            let rows: [&[u8]; 4] = from_fn(|r| rows.row(last.min(4 * four + r)));
+            let rows: [&[u8]; 4] = from_fn(|r| rows.from(last.min(4 * four + r)));
             for start in (0..order.n_steps()).step_by(8) {
+                let mut padding = padding.iter_mut();
                 let eights = rows.map(|row| {
                     let rest = &row[start / 8 * S::EIGHT_BYTES..];
-                    &rest[..rest.len().min(S::EIGHT_BYTES)]
+                    padding.next().expect("one for each row").whole(rest, S::EIGHT_BYTES)
                 });
                 eights.iter().for_each(|eight| prefetch(eight, 4 * eight.len()));
                 pack_eight::<M, S, H>(eights, four, panel, order, start);

@@ -9,6 +9,7 @@ use super::{CHAINS, add_scaled};
 use crate::level::prefetch::{AHEAD, prefetch_once};
 use crate::matmul::activations::Group;
 use crate::matmul::kernels::Rows;
+use crate::matmul::padding::Padding;
 
 /// Rows whose sums are added up at once.
 const ROWS: usize = 4;
@@ -25,10 +26,11 @@ impl<S: Stored<H>, const H: usize> Work for Gemv<'_, S, H> {
     #[inline(always)]
     fn run<M: Multiply>(self) {
         let starts = (0..self.rows.n_rows()).step_by(ROWS);
+        let mut padding = Padding::new();
         for (start, y) in starts.zip(self.y.chunks_mut(ROWS)) {
             let mut sums = [[vdupq_n_f32(0.0); ROWS]; 2];
             for i in 0..y.len() {
-                let chains = chains::<M, S, H>(self.rows.row(start + i), self.x);
+                let chains = chains::<M, S, H>(self.rows.row(start + i), self.x, &mut padding);
                 for q in 0..2 {
                     sums[q][i] = chains[q];
                 }
@@ -47,30 +49,29 @@ impl<S: Stored<H>, const H: usize> Work for Gemv<'_, S, H> {
 
 /// The sums of the eight chains of a row: those of the blocks `c`, `c + 8` and so on.
 #[inline(always)]
-fn chains<M: Multiply, S: Stored<H>, const H: usize>(row: &[u8], x: &[Group]) -> [float32x4_t; 2] {
+fn chains<M: Multiply, S: Stored<H>, const H: usize>(
+    row: &[u8],
+    x: &[Group],
+    padding: &mut Padding,
+) -> [float32x4_t; 2] {
     let mut sums = [vdupq_n_f32(0.0); 2];
-    let eights = row.chunks_exact(S::EIGHT_BYTES);
-    let rest = eights.remainder();
-    for (i, eight) in eights.enumerate() {
+    for (i, eight) in row.chunks(S::EIGHT_BYTES).enumerate() {
         prefetch_once(eight, AHEAD);
-        add_eight::<M, S, H, true>(eight, &x[i / 2], i % 2, &mut sums);
-    }
-    if !rest.is_empty() {
-        let i = row.len() / S::EIGHT_BYTES;
-        add_eight::<M, S, H, false>(rest, &x[i / 2], i % 2, &mut sums);
+        let eight = padding.whole(eight, S::EIGHT_BYTES);
+        add_eight::<M, S, H>(eight, &x[i / 2], i % 2, &mut sums);
     }
     sums
 }
 
 /// Adds the products of eight blocks, the first or second half of a group, to the eight sums.
 #[inline(always)]
-fn add_eight<M: Multiply, S: Stored<H>, const H: usize, const FULL: bool>(
+fn add_eight<M: Multiply, S: Stored<H>, const H: usize>(
     eight: &[u8],
     x: &Group,
     part: usize,
     sums: &mut [float32x4_t; 2],
 ) {
-    assert!(!FULL || eight.len() == S::EIGHT_BYTES, "all eight are there");
+    assert!(eight.len() == S::EIGHT_BYTES, "all eight are there");
     let (d, m) = (S::scales(eight), S::minima(eight));
     for q in 0..2 {
         let quad = 2 * part + q;

@@ -32,9 +32,7 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
 impl<L: Layout> Stored<1> for Plain<L> {
     #[inline(always)]
     fn codes(eight: &[u8], b: usize, half: usize) -> int8x16_t {
-        let Some(block) = eight.get(b * L::BYTES..(b + 1) * L::BYTES) else {
-            return vdupq_n_s8(0);
-        };
+        let block = &eight[b * L::BYTES..(b + 1) * L::BYTES];
         if L::BITS == 8 {
             return vreinterpretq_s8_u8(sixteen(block, L::CODES + 16 * half));
         }
@@ -63,14 +61,13 @@ impl<L: Layout> Stored<1> for Plain<L> {
     }
 }
 
-/// The f16 numbers at `at` of eight blocks; zero for those that are not there.
+/// The f16 numbers at `at` of eight blocks.
 #[inline(always)]
 fn numbers<L: Layout>(eight: &[u8], at: usize) -> [float32x4_t; 2] {
     let mut numbers = [f16::ZERO; 8];
     for (b, number) in numbers.iter_mut().enumerate() {
-        if let Some(block) = eight.get(b * L::BYTES..(b + 1) * L::BYTES) {
-            *number = f16::from_le_bytes([block[at], block[at + 1]]);
-        }
+        let block = &eight[b * L::BYTES..(b + 1) * L::BYTES];
+        *number = f16::from_le_bytes([block[at], block[at + 1]]);
     }
     let [low, high] = halves(&numbers);
     [widen_f16(low), widen_f16(high)]
