@@ -14,6 +14,7 @@ its cases are skipped, loudly.
 
 import argparse
 import array
+import contextlib
 import itertools
 import json
 import os
@@ -21,6 +22,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import threading
 
 import checkpoints
 
@@ -85,15 +87,23 @@ class Failure(Exception):
     """A case failed; the message says why."""
 
 
+# Seconds after which a program counts as hanging.
+PATIENCE = 1200
+
+
+def last_words(text):
+    return " / ".join(text.strip().splitlines())[-300:]
+
+
 def run(*command):
     """The standard output of a program, as text; a Failure with its last words when it fails."""
     try:
-        done = subprocess.run([str(word) for word in command], capture_output=True, timeout=300)
+        done = subprocess.run([str(word) for word in command], capture_output=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         raise Failure(f"{pathlib.Path(command[0]).name} does not end")
     if done.returncode != 0:
-        words = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        raise Failure(f"{pathlib.Path(command[0]).name} exits with {done.returncode}: {' / '.join(words)[-300:]}")
+        words = last_words((done.stderr or done.stdout).decode(errors="replace"))
+        raise Failure(f"{pathlib.Path(command[0]).name} exits with {done.returncode}: {words}")
     return done.stdout.decode(errors="replace")
 
 
@@ -106,6 +116,44 @@ def install(client, folder):
         run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *CLIENTS[client])
         ready.touch()
     return python
+
+
+class Client:
+    """An old client. Loading it takes longer than most cases, so it stays until it fails."""
+
+    def __init__(self, name, python):
+        self.name, self.command, self.process = name, [python, HERE / "drivers" / f"{name}_.py"], None
+
+    def ask(self, **request):
+        """Its answer, a dict for each prompt; a Failure with its last words when it ends instead."""
+        if self.process is None:
+            self.errors = tempfile.TemporaryFile("w+", errors="replace")
+            pipe = subprocess.PIPE
+            self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=self.errors, text=True)
+        watch = threading.Timer(PATIENCE, self.process.kill)
+        watch.start()
+        try:
+            print(json.dumps(request), file=self.process.stdin, flush=True)
+            answer = self.process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        finally:
+            watch.cancel()
+        if answer:
+            return json.loads(answer)
+        code = self.close()
+        self.errors.seek(0)
+        raise Failure(f"{self.name} exits with {code}: {last_words(self.errors.read())}")
+
+    def close(self):
+        """Ends it, and gives its exit code."""
+        if self.process is None:
+            return 0
+        process, self.process = self.process, None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        process.stdout.close()
+        return process.wait()
 
 
 class Gristmill:
@@ -181,21 +229,19 @@ def compare(gristmill, client, outtype, prompt, theirs):
     return f"{note}; parts after {parted} at a near tie, {gap:.3f}"
 
 
-def check(gristmill, python, client, model, container, version, outtype):
+def check(gristmill, client, model, container, version, outtype):
     """One case: returns what is to be said about it, or raises Failure."""
     gristmill.convert(model, container, version, outtype)
     # LLaMA's texts begin with a space that no one sees. The libraries leave it to their callers.
     space = " " if gristmill.arch == "llama" else ""
-    driver = HERE / "drivers" / f"{client}_.py"
     n_tokens, prompts = gristmill.task()
     spaced = [space + prompt for prompt in prompts]
-    lines = run(python, driver, gristmill.file, gristmill.arch, n_tokens, *spaced).splitlines()
-    answers = [json.loads(line) for line in lines if line.startswith("{")]
-    if len(answers) != len(prompts) or not all(answer["text"] for answer in answers):
-        raise Failure(f"writes nothing: {' / '.join(lines[-3:])}")
-    if client == "pygptj":
+    answers = client.ask(file=str(gristmill.file), arch=gristmill.arch, n_tokens=n_tokens, prompts=spaced)
+    if not all(answer["text"] for answer in answers):
+        raise Failure("writes nothing")
+    if client.name == "pygptj":
         return "; only loads, see README.md"
-    return "".join(compare(gristmill, client, outtype, *pair) for pair in zip(prompts, answers))
+    return "".join(compare(gristmill, client.name, outtype, *pair) for pair in zip(prompts, answers))
 
 
 def main():
@@ -212,15 +258,15 @@ def main():
         temporary = pathlib.Path(temporary)
         clients = pathlib.Path(os.environ.get("GRISTMILL_CLIENTS") or temporary / "clients")
         gristmill = Gristmill(args.gristmill.absolute(), pathlib.Path(oracle), temporary)
-        pythons, missing = {}, {}
+        ready, missing = {}, {}
         for client, models, container, version, outtypes in CASES:
             for model, outtype in itertools.product(models, outtypes):
                 what = f"{client} {model} {container} version {version} {outtype}"
                 if not set(args.only) <= set(what.split()):
                     continue
-                if client not in pythons and client not in missing:
+                if client not in ready and client not in missing:
                     try:
-                        pythons[client] = install(client, clients)
+                        ready[client] = Client(client, install(client, clients))
                     except Failure as why:
                         print(f"SKIPPED: {client} cannot be installed: {why}", flush=True)
                         missing[client] = why
@@ -229,12 +275,14 @@ def main():
                     print(f"skip {what}: no {client}")
                     continue
                 try:
-                    note = check(gristmill, pythons[client], client, model, container, version, outtype)
+                    note = check(gristmill, ready[client], model, container, version, outtype)
                     passed += 1
                     print(f"ok   {what}{note}", flush=True)
                 except Failure as why:
                     failed += 1
                     print(f"FAIL {what}: {why}", flush=True)
+        for client in ready.values():
+            client.close()
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return int(failed > 0)
 

@@ -1,12 +1,14 @@
-"""pygptj: FILE ARCH N PROMPT... -> one JSON object a line: {text}."""
-
-import json
-import sys
+"""pygptj: gives text."""
 
 from pygptj.model import Model
+from serve import serve
 
-file, _, n, *prompts = sys.argv[1:]
-for prompt in prompts:
-    model = Model(model_path=file)
-    text = "".join(model.generate(prompt, n_predict=int(n), top_k=1, top_p=1.0, temp=1.0, n_threads=1, seed=1))
-    print(json.dumps({"text": text}))
+
+def answer(file, arch, n_tokens, prompts):
+    for prompt in prompts:
+        model = Model(model_path=file)
+        text = "".join(model.generate(prompt, n_predict=n_tokens, top_k=1, top_p=1.0, temp=1.0, n_threads=1, seed=1))
+        yield {"text": text}
+
+
+serve(answer)
