@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
-use crate::shell::{cargo, output, root, run as run_command};
+use crate::shell::{cargo, output, run as run_command, target};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 const LINKER: &str = "aarch64-linux-gnu-gcc";
@@ -54,7 +54,8 @@ fn test() -> Result {
         let words = ["test", "--package", "gristmill-kernels", "--lib", "--locked"];
         let mut tests = cargo(&words);
         tests
-            .args(["--target", TARGET, "--target-dir", "target/arm"])
+            .args(["--target", TARGET, "--target-dir"])
+            .arg(target().join("arm"))
             .env("RUSTC", &rustc)
             .env("RUSTFLAGS", "-D warnings")
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
@@ -116,7 +117,7 @@ fn unpack_rustc(folder: &Path) -> Result {
 
 /// Where Debian's `rustc` goes.
 fn folder() -> PathBuf {
-    root().join("target/debian-rust")
+    target().join("debian-rust")
 }
 
 /// A `rustc` that has the standard library of the target.

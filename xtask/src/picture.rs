@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::Result;
-use crate::shell::{cargo, output, root, run as run_command};
+use crate::shell::{cargo, output, root, run as run_command, target};
 
 const COLUMNS: usize = 96;
 const CELL_WIDTH: f32 = 8.4;
@@ -13,8 +13,7 @@ const TOP: usize = 48;
 /// Runs the demo and writes `docs/demo.svg`.
 pub(crate) fn run(_: &[String]) -> Result {
     run_command(&mut cargo(&["build", "--release", "--package", "gristmill-cli"]))?;
-    let text =
-        output(std::process::Command::new(root().join("target/release/gristmill")).arg("demo"))?;
+    let text = output(std::process::Command::new(target().join("release/gristmill")).arg("demo"))?;
     let path = root().join("docs/demo.svg");
     fs::write(&path, svg(&text)).map_err(|error| format!("{}: {error}", path.display()))
 }

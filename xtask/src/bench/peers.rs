@@ -14,7 +14,7 @@ mod work;
 use std::path::{Path, PathBuf};
 
 use crate::Result;
-use crate::shell::{cargo, root, run as run_command};
+use crate::shell::{cargo, run as run_command, target};
 use conditions::{Conditions, Priority};
 use report::{Comparison, Pair};
 use work::{Engine, Figure, Work};
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &[String]) -> Result {
         settings.peers.push(Engine::peer("llama.cpp", build::llama_cpp()?));
     }
     run_command(&mut cargo(&["build", "--release", "--package", "gristmill-cli"]))?;
-    let ours = root().join("target/release/gristmill");
+    let ours = target().join("release/gristmill");
     let mut engines = vec![Engine::ours(ours.clone())];
     engines.append(&mut settings.peers);
     if matches!(settings.work, Work::Convert) {

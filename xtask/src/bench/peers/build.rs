@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
-use crate::shell::{root, run};
+use crate::shell::{run, target};
 
 /// The programs that are compared with.
 const PROGRAMS: [&str; 3] = ["llama-bench", "llama-batched-bench", "llama-quantize"];
 
 /// The folder of llama.cpp's programs, built if need be.
 pub(super) fn llama_cpp() -> Result<PathBuf> {
-    let folder = root().join("target/peers");
+    let folder = target().join("peers");
     let programs = folder.join("build/bin");
     if PROGRAMS.iter().all(|program| programs.join(program).exists()) {
         return Ok(programs);

@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::Result;
-use crate::shell::{all_output, output, root};
+use crate::shell::{all_output, output, target};
 
 /// Who works.
 pub(super) struct Engine {
@@ -265,7 +265,7 @@ fn no_warmup(engine: &Engine) -> Result<&'static [&'static str]> {
 
 /// Where results go that nobody keeps.
 fn scratch() -> Result<PathBuf> {
-    let folder = root().join("target/peers/out");
+    let folder = target().join("peers/out");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     Ok(folder)
 }
