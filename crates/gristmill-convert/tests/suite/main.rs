@@ -1,0 +1,6 @@
+//! The integration tests of this crate, in one program: each would take longer to link than to compile.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod canonical;
+mod convert;
+mod mixes;
