@@ -110,11 +110,12 @@ def run(*command):
 def install(client, folder):
     """The Python with `client`, made where it is not there yet."""
     python = folder / client / "bin" / "python"
-    ready = folder / client / "ready"
-    if not ready.exists():
-        run(sys.executable, "-m", "venv", folder / client)
+    # What is installed there, for it may have been another version that was asked for.
+    ready, wanted = folder / client / "ready", " ".join(CLIENTS[client])
+    if not ready.exists() or ready.read_text() != wanted:
+        run(sys.executable, "-m", "venv", "--clear", folder / client)
         run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *CLIENTS[client])
-        ready.touch()
+        ready.write_text(wanted)
     return python
 
 
@@ -130,7 +131,8 @@ class Client:
             self.errors = tempfile.TemporaryFile("w+", errors="replace")
             pipe = subprocess.PIPE
             self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=self.errors, text=True)
-        watch = threading.Timer(PATIENCE, self.process.kill)
+        hung = threading.Event()
+        watch = threading.Timer(PATIENCE, lambda: (hung.set(), self.process.kill()))
         watch.start()
         try:
             print(json.dumps(request), file=self.process.stdin, flush=True)
@@ -142,6 +144,8 @@ class Client:
         if answer:
             return json.loads(answer)
         code = self.close()
+        if hung.is_set():
+            raise Failure(f"{self.name} does not end")
         self.errors.seek(0)
         raise Failure(f"{self.name} exits with {code}: {last_words(self.errors.read())}")
 

@@ -1,7 +1,7 @@
 //! The loops around a kernel for a few tokens: weights are taken as they lie in the file, once for all of them.
 //!
-//! Kernels are compiled for one, two, four and eight tokens, which keeps builds short. Other numbers are put together:
-//! some rows, as many as stay in the second-level cache, meet the tokens in parts.
+//! Kernels are compiled for one, two, four and eight tokens, half of what may come, since there is one for every type and
+//! level. Other numbers are put together: some rows, few enough for the second-level cache, meet the tokens in parts.
 
 use super::activations::{Activations, Group};
 use super::kernels::{Form, Rows, Way};

@@ -1,4 +1,4 @@
-//! The integration tests of this crate, in one program: each would take longer to link than to compile.
+//! The integration tests of this crate, in one program, so that its dependencies are linked once.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod files;
