@@ -392,6 +392,29 @@ fn hostile_weights_give_numbers_or_nan_and_nothing_worse() {
 }
 
 #[test]
+fn a_row_that_is_not_finite_does_not_touch_the_one_before() {
+    // Rows end inside groups of blocks, so that kernels reach from the first row into the second.
+    let team = Team::new(1);
+    let mut random = Random(9);
+    for (dtype, n_in) in cases().filter(|&(_, n_in)| [64, 576, 768].contains(&n_in)) {
+        let row_bytes = dtype.row_bytes(n_in).unwrap();
+        let first = weight(dtype, 1, n_in, &mut random);
+        let two = [first.bytes(), &vec![0xff; row_bytes]].concat();
+        let two = matrix(dtype, [2, n_in], two);
+        for n_tokens in [1, 2, 3, 4, 8, 9] {
+            let x = random.floats(n_tokens * n_in);
+            for &level in Level::available() {
+                let alone = same_product(level, &team, &first, &x);
+                let both = same_product(level, &team, &two, &x);
+                for (alone, both) in alone.iter().zip(both.chunks(2)) {
+                    assert_eq!(*alone, both[0], "{dtype} {level:?} {n_in} x {n_tokens}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 #[should_panic(expected = "w: the width of the activations")]
 fn refuses_activations_of_another_width() {
     let team = Team::new(1);
