@@ -1,9 +1,9 @@
-//! Lists what a safetensors file holds: `cargo run -p gristmill-safetensors --example list_tensors -- model.safetensors`.
+//! Lists what a GGUF file holds: `cargo run -p gristmill-gguf --example list_gguf -- model.gguf`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use gristmill_safetensors::Reader;
+use gristmill_gguf::Reader;
 use gristmill_tensor::{Checkpoint, Result};
 
 #[expect(clippy::print_stdout, reason = "printing is what this program is for")]
@@ -21,7 +21,7 @@ fn list(path: &Path) -> Result<()> {
 
 fn main() -> ExitCode {
     let Some(path) = std::env::args_os().nth(1) else {
-        eprintln!("usage: list_tensors MODEL.safetensors");
+        eprintln!("usage: list_gguf MODEL.gguf");
         return ExitCode::from(2);
     };
     match list(Path::new(&path)) {
