@@ -16,8 +16,12 @@ const TARGET: &str = "aarch64-unknown-linux-gnu";
 const LINKER: &str = "aarch64-linux-gnu-gcc";
 const QEMU: &str = "qemu-aarch64";
 
-/// What qemu pretends to be: a CPU with NEON only, one with dot products, and one with everything.
-const CPUS: &[&str] = &["cortex-a53", "cortex-a76", "max"];
+/// What qemu pretends to be, and the tests for it: a CPU with everything, where all levels are tested, and one with NEON
+/// only and one with dot products, which choose their level and must not meet an instruction that they do not have.
+const CPUS: &[(&str, &[&str])] = &[("max", &[]), ("cortex-a53", LEVELS), ("cortex-a76", LEVELS)];
+
+/// Names of tests that run what there is at every level.
+const LEVELS: &[&str] = &["level::", "every_level"];
 
 /// Debian's packages that have the linker, the target's C library and qemu.
 const PACKAGES: &[&str] = &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user"];
@@ -50,7 +54,7 @@ fn test() -> Result {
         return Err(format!("there is no {}; {HELP}", missing.join(" and no ")));
     }
     let rustc = rustc().ok_or_else(|| format!("no rustc has a library for {TARGET}; {HELP}"))?;
-    for cpu in CPUS {
+    for (cpu, filters) in CPUS {
         let words = ["test", "--package", "gristmill-kernels", "--lib", "--locked"];
         let mut tests = cargo(&words);
         tests
@@ -58,7 +62,10 @@ fn test() -> Result {
             .arg(target().join("arm"))
             .env("RUSTC", &rustc)
             .env("RUSTFLAGS", "-D warnings")
+            .arg("--")
+            .args(*filters)
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .env("CARGO_PROFILE_DEV_CODEGEN_UNITS", "1")
             .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", LINKER)
             .env(
                 "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER",

@@ -94,10 +94,13 @@ pub(crate) fn widen(bytes: Bytes, from: DType, to: DType) -> Bytes {
     if from == to {
         return bytes;
     }
-    let codec = codec(from).expect("only types with a codec are presented in another type");
+    let read = codec(from).expect("only types with a codec are presented in another").dequantize;
+    let write = codec(to).and_then(|codec| codec.quantize).expect("numbers are written");
     let mut values = vec![0f32; bytes.len() / from.block_bytes() * from.block_len()];
-    (codec.dequantize)(&bytes, &mut values);
-    values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into()
+    read(&bytes, &mut values);
+    let mut widened = vec![0; values.len() * to.block_bytes()];
+    write(&values, &mut widened);
+    widened.into()
 }
 
 #[cfg(test)]
