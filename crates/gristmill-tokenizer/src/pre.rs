@@ -6,6 +6,7 @@
 //! the models' own tokenizer.json where these are known, of llama.cpp elsewhere.
 
 use std::cmp::Reverse;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -93,18 +94,18 @@ impl Family {
 
     /// The family that cuts a sample of all sorts of text most like this pre-tokenizer.
     pub(crate) fn nearest(pre_tokenizer: &PreTokenizerWrapper) -> Option<&'static Family> {
+        // Their patterns take long to compile, all of them together.
+        static OURS: LazyLock<Vec<Vec<usize>>> = LazyLock::new(|| {
+            let words = |family: &Family| sample_words(&family.pre_tokenizer().ok()?);
+            FAMILIES.iter().map(|family| words(family).unwrap_or_default()).collect()
+        });
         let wanted = sample_words(pre_tokenizer)?;
-        let nearest = FAMILIES.iter().enumerate().max_by_key(|(index, family)| {
-            let found = family
-                .pre_tokenizer()
-                .ok()
-                .and_then(|ours| sample_words(&ours))
-                .unwrap_or_default();
+        let nearest = FAMILIES.iter().zip(&*OURS).enumerate().max_by_key(|(index, (_, found))| {
             let common = found.iter().filter(|start| wanted.contains(start)).count();
             // Of equals, the earlier family is the better known.
             (2000 * common / (found.len() + wanted.len()).max(1), Reverse(*index))
         });
-        nearest.map(|(_, family)| family)
+        nearest.map(|(_, (family, _))| family)
     }
 
     /// The pre-tokenizer of this family.
