@@ -5,7 +5,8 @@
 
 Converts small trained models, gives every file to an old client (see README.md), lets both it and gristmill continue
 two prompts greedily, and compares. Prints a line per case and at last `N passed, N failed, N skipped`; exits 1 if any
-failed. `--only` picks the cases whose line has all the words.
+failed. `--only` picks the cases whose line has all the words; cases that have not begun after `--minutes` are skipped,
+loudly.
 
 Environment: GRISTMILL_ORACLE, the folder with the models; GRISTMILL_CLIENTS, a folder that keeps the clients'
 virtual environments between runs (else a temporary one). Without the models, or where pip cannot install a client,
@@ -17,12 +18,14 @@ import array
 import contextlib
 import itertools
 import json
+import math
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 import checkpoints
 
@@ -248,43 +251,61 @@ def check(gristmill, client, model, container, version, outtype):
     return "".join(compare(gristmill, client.name, outtype, *pair) for pair in zip(prompts, answers))
 
 
+def cases():
+    """(client, model, container, version, type) of each. One type of everything comes first, then the next, so that
+    every client reads something even where the time is short."""
+    of_each = [
+        (number, (client, model, container, version, outtype))
+        for client, models, container, version, outtypes in CASES
+        for model in models
+        for number, outtype in enumerate(outtypes)
+    ]
+    return [case for _, case in sorted(of_each, key=lambda pair: pair[0])]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gristmill", required=True, type=pathlib.Path)
     parser.add_argument("--only", nargs="*", default=[], metavar="WORD")
+    parser.add_argument("--minutes", type=float, default=math.inf)
     args = parser.parse_args()
     oracle = os.environ.get("GRISTMILL_ORACLE")
     if not oracle:
         print("skipped: GRISTMILL_ORACLE does not name the folder with the models")
         return 0
+    end = time.monotonic() + 60 * args.minutes
     passed = failed = skipped = 0
     with tempfile.TemporaryDirectory() as temporary:
         temporary = pathlib.Path(temporary)
         clients = pathlib.Path(os.environ.get("GRISTMILL_CLIENTS") or temporary / "clients")
         gristmill = Gristmill(args.gristmill.absolute(), pathlib.Path(oracle), temporary)
         ready, missing = {}, {}
-        for client, models, container, version, outtypes in CASES:
-            for model, outtype in itertools.product(models, outtypes):
-                what = f"{client} {model} {container} version {version} {outtype}"
-                if not set(args.only) <= set(what.split()):
-                    continue
-                if client not in ready and client not in missing:
-                    try:
-                        ready[client] = Client(client, install(client, clients))
-                    except Failure as why:
-                        print(f"SKIPPED: {client} cannot be installed: {why}", flush=True)
-                        missing[client] = why
-                if client in missing:
-                    skipped += 1
-                    print(f"skip {what}: no {client}")
-                    continue
+        for client, *case in cases():
+            model, container, version, outtype = case
+            what = f"{client} {model} {container} version {version} {outtype}"
+            if not set(args.only) <= set(what.split()):
+                continue
+            if time.monotonic() > end:
+                skipped += 1
+                print(f"SKIPPED: {what}: {args.minutes:.0f} minutes are over", flush=True)
+                continue
+            if client not in ready and client not in missing:
                 try:
-                    note = check(gristmill, ready[client], model, container, version, outtype)
-                    passed += 1
-                    print(f"ok   {what}{note}", flush=True)
+                    ready[client] = Client(client, install(client, clients))
                 except Failure as why:
-                    failed += 1
-                    print(f"FAIL {what}: {why}", flush=True)
+                    print(f"SKIPPED: {client} cannot be installed: {why}", flush=True)
+                    missing[client] = why
+            if client in missing:
+                skipped += 1
+                print(f"skip {what}: no {client}")
+                continue
+            try:
+                note = check(gristmill, ready[client], *case)
+                passed += 1
+                print(f"ok   {what}{note}", flush=True)
+            except Failure as why:
+                failed += 1
+                print(f"FAIL {what}: {why}", flush=True)
         for client in ready.values():
             client.close()
     print(f"{passed} passed, {failed} failed, {skipped} skipped")

@@ -60,12 +60,11 @@ fn test() -> Result {
         tests
             .args(["--target", TARGET, "--target-dir"])
             .arg(target().join("arm"))
-            .env("RUSTC", &rustc)
-            .env("RUSTFLAGS", "-D warnings")
             .arg("--")
             .args(*filters)
+            .env("RUSTC", &rustc)
+            .env("RUSTFLAGS", "-D warnings")
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            .env("CARGO_PROFILE_DEV_CODEGEN_UNITS", "1")
             .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", LINKER)
             .env(
                 "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER",
