@@ -73,8 +73,8 @@ fn converts_to_a_folder_under_the_conventional_name_and_runs_the_file() {
     assert_eq!(names.len(), 1, "{names:?}");
     assert!(names[0].ends_with("-Q8_0.gguf"), "{names:?}");
     let file = out.join(&names[0]);
-    let result =
-        json(&succeed(&["run", text(&file), "-p", "Once upon a time", "-n", "8", "--json"]));
+    let words = ["run", text(&file), "-p", "Once upon a time", "-n", "8", "--ignore-eos", "--json"];
+    let result = json(&succeed(&words));
     assert_eq!(result["tokens"].as_array().map(Vec::len), Some(8));
     assert_eq!(result["finish_reason"], "length");
     assert!(result["timings"]["predicted_per_second"].as_f64().is_some_and(|rate| rate > 0.0));
@@ -412,18 +412,17 @@ fn doctor_says_what_the_machine_can_do() {
     for label in ["cpu", "simd", "cores", "reads", "computes", "threads", "in int8"] {
         assert!(words.lines().any(|line| line.starts_with(label)), "{label}: {words}");
     }
-    let report = json(&succeed(&["doctor", "--json", "-t", "1"]));
-    assert_eq!(report["threads"], 1);
-    assert!(report["read_bytes_per_second"]["one_thread"].as_f64() > Some(1e7), "{report}");
-    let int8 = report["types"]["int8"].as_array().expect("types");
-    assert!(int8.contains(&"Q4_0".into()), "{report}");
 
     let lowered = Command::new(env!("CARGO_BIN_EXE_gristmill"))
-        .args(["doctor", "--json"])
+        .args(["doctor", "--json", "-t", "1"])
         .env("GRISTMILL_SIMD", "portable")
         .output()
         .expect("the binary runs");
     let report = json(&String::from_utf8_lossy(&lowered.stdout));
+    assert_eq!(report["threads"], 1);
+    assert!(report["read_bytes_per_second"]["one_thread"].as_f64() > Some(1e7), "{report}");
+    let int8 = report["types"]["int8"].as_array().expect("types");
+    assert!(int8.contains(&"Q4_0".into()), "{report}");
     assert_eq!(report["simd"], "portable");
     let told = report["advice"].to_string().contains("GRISTMILL_SIMD=portable");
     let can_do_more = report["simd_available"].as_array().is_some_and(|levels| levels.len() > 1);
@@ -433,7 +432,8 @@ fn doctor_says_what_the_machine_can_do() {
 #[test]
 fn a_verbose_run_ends_with_its_share_of_the_limits() {
     let model = demo_model();
-    let output = gristmill(&["run", text(&model), "-p", "Once upon a time", "-n", "4", "-v"]);
+    let words = ["run", text(&model), "-p", "Once upon a time", "-n", "4", "--ignore-eos", "-v"];
+    let output = gristmill(&words);
     let errors = String::from_utf8_lossy(&output.stderr);
     let last = errors.lines().last().unwrap_or_default();
     assert!(last.contains("of the limits = prompt") && last.contains("GB/s read"), "{errors}");
