@@ -4,6 +4,7 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::thread;
 
 use gristmill::Target;
 use gristmill::arch::{ARCHITECTURES, Architecture};
@@ -70,57 +71,64 @@ const TYPES: [OutType; 7] = [
 
 #[test]
 fn every_architecture_goes_through_every_container_in_every_type_and_back() {
-    let mut n_files = 0;
-    for arch in ARCHITECTURES {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let published = path("published");
-        fs::create_dir(&published).unwrap();
-        publish(arch.name(), &published);
-        for target in targets(*arch) {
-            for outtype in TYPES {
-                for version in [0, 1, 2] {
-                    let only_oldest = matches!(target, Target::Ggmf | Target::Ggmm);
-                    // The first quantizer for MPT in GGML is of the time of version 1.
-                    let never = arch.name() == "mpt" && target == Target::Ggml && version == 0;
-                    if only_oldest && version != 0 || never {
-                        continue;
-                    }
-                    let what =
-                        format!("{} {} {outtype} version {version}", arch.name(), target.name());
-                    let (old, new) = (path("old.bin"), path("new.gguf"));
-                    convert(&published, target, &old, &options(outtype, version))
-                        .unwrap_or_else(|error| panic!("{what}: {error}"));
-                    let opened =
-                        gristmill::open(&old).unwrap_or_else(|error| panic!("{what}: {error}"));
-                    assert_eq!(
-                        opened.metadata().get_str("general.architecture").unwrap(),
-                        Some(arch.name()),
-                        "{what}"
-                    );
-                    assert!(opened.program().is_ok(), "{what}");
+    let n_files: usize = thread::scope(|scope| {
+        let threads: Vec<_> =
+            ARCHITECTURES.iter().map(|arch| scope.spawn(|| there_and_back(*arch))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert!(n_files > 200, "{n_files}");
+}
 
-                    // Forward to GGUF and back again: the weights are the same, and so is the file but for scales
-                    // of single precision, which GGUF rounds once.
-                    convert(&old, Target::Gguf, &new, &options(OutType::COPY, 2))
-                        .unwrap_or_else(|error| panic!("{what}: {error}"));
-                    let again = path("again.bin");
-                    convert(&new, target, &again, &options(OutType::COPY, version))
-                        .unwrap_or_else(|error| panic!("{what}: {error}"));
-                    if version == 2 {
-                        assert!(tensors(&old) == tensors(&again), "{what}");
-                    } else {
-                        let newer = path("newer.gguf");
-                        convert(&again, Target::Gguf, &newer, &options(OutType::COPY, 2))
-                            .unwrap_or_else(|error| panic!("{what}: {error}"));
-                        assert!(tensors(&new) == tensors(&newer), "{what}");
-                    }
-                    n_files += 1;
+/// How many files it made, each of another container, type or version.
+fn there_and_back(arch: &dyn Architecture) -> usize {
+    let mut n_files = 0;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let published = path("published");
+    fs::create_dir(&published).unwrap();
+    publish(arch.name(), &published);
+    for target in targets(arch) {
+        for outtype in TYPES {
+            for version in [0, 1, 2] {
+                let only_oldest = matches!(target, Target::Ggmf | Target::Ggmm);
+                // The first quantizer for MPT in GGML is of the time of version 1.
+                let never = arch.name() == "mpt" && target == Target::Ggml && version == 0;
+                if only_oldest && version != 0 || never {
+                    continue;
                 }
+                let what = format!("{} {} {outtype} version {version}", arch.name(), target.name());
+                let (old, new) = (path("old.bin"), path("new.gguf"));
+                convert(&published, target, &old, &options(outtype, version))
+                    .unwrap_or_else(|error| panic!("{what}: {error}"));
+                let opened =
+                    gristmill::open(&old).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_eq!(
+                    opened.metadata().get_str("general.architecture").unwrap(),
+                    Some(arch.name()),
+                    "{what}"
+                );
+                assert!(opened.program().is_ok(), "{what}");
+
+                // Forward to GGUF and back again: the weights are the same, and so is the file but for scales of
+                // single precision, which GGUF rounds once.
+                convert(&old, Target::Gguf, &new, &options(OutType::COPY, 2))
+                    .unwrap_or_else(|error| panic!("{what}: {error}"));
+                let again = path("again.bin");
+                convert(&new, target, &again, &options(OutType::COPY, version))
+                    .unwrap_or_else(|error| panic!("{what}: {error}"));
+                if version == 2 {
+                    assert!(tensors(&old) == tensors(&again), "{what}");
+                } else {
+                    let newer = path("newer.gguf");
+                    convert(&again, Target::Gguf, &newer, &options(OutType::COPY, 2))
+                        .unwrap_or_else(|error| panic!("{what}: {error}"));
+                    assert!(tensors(&new) == tensors(&newer), "{what}");
+                }
+                n_files += 1;
             }
         }
     }
-    assert!(n_files > 200, "{n_files}");
+    n_files
 }
 
 #[test]
