@@ -5,8 +5,7 @@
 
 Converts small trained models, gives every file to an old client (see README.md), lets both it and gristmill continue
 two prompts greedily, and compares. Prints a line per case and at last `N passed, N failed, N skipped`; exits 1 if any
-failed. `--only` picks the cases whose line has all the words; cases that have not begun after `--minutes` are skipped,
-loudly.
+failed. `--only` picks the cases whose line has all the words; those that have not begun after `--minutes` are skipped.
 
 Environment: GRISTMILL_ORACLE, the folder with the models; GRISTMILL_CLIENTS, a folder that keeps the clients'
 virtual environments between runs (else a temporary one). Without the models, or where pip cannot install a client,
@@ -267,7 +266,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gristmill", required=True, type=pathlib.Path)
     parser.add_argument("--only", nargs="*", default=[], metavar="WORD")
-    parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="skip what has not begun by then")
     args = parser.parse_args()
     oracle = os.environ.get("GRISTMILL_ORACLE")
     if not oracle:
@@ -287,7 +286,7 @@ def main():
                 continue
             if time.monotonic() > end:
                 skipped += 1
-                print(f"SKIPPED: {what}: {args.minutes:.0f} minutes are over", flush=True)
+                print(f"skip {what}: {args.minutes:g} minutes are over", flush=True)
                 continue
             if client not in ready and client not in missing:
                 try:
@@ -309,6 +308,8 @@ def main():
         for client in ready.values():
             client.close()
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    if time.monotonic() > end:
+        print(f"SKIPPED: old clients whose cases had not begun after {args.minutes:g} minutes", file=sys.stderr)
     return int(failed > 0)
 
 

@@ -24,10 +24,11 @@ const OVERHEAD: usize = 3 * MIB;
 fn a_conversion_never_holds_more_than_its_budget() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options {
-        n_embd: 384,
-        n_head: 6,
-        n_head_kv: 6,
-        n_ff: 1024,
+        n_layer: 1,
+        n_embd: 512,
+        n_head: 8,
+        n_head_kv: 8,
+        n_ff: 2048,
         dtype: DType::F16,
         ..Options::default()
     };
@@ -42,7 +43,7 @@ fn convert_within_every_budget(arch: &str, options: &Options, folder: &Path) {
     let size = std::fs::metadata(folder.join("model.safetensors")).unwrap().len() as usize;
     assert!(size > 5 * MIB, "{size}");
 
-    for (memory, threads) in [(MIB / 2, 1), (MIB, 1), (MIB, 8), (4 * MIB, 2)] {
+    for (memory, threads) in [(MIB / 2, 1), (2 * MIB, 1), (2 * MIB, 8), (4 * MIB, 2)] {
         for outtype in [OutType::F16, OutType::F32, OutType::Q4_0] {
             let options = within(outtype, 2, memory, threads);
             measure(folder, Target::Gguf, &folder.join("out.gguf"), &options);
