@@ -24,7 +24,8 @@ const COMMANDS: &[Command] = &[
     Command("tidy", "check layers, file sizes, unsafe code, docs and paths", tidy::run),
     Command(
         "bench [criterion options]",
-        "run the criterion benches; `bench peers` compares with llama.cpp, `bench model` makes full-size files",
+        "run the criterion benches; `bench peers` compares with llama.cpp, `bench model` makes full-size files, \
+         `bench page` measures docs/performance.md anew",
         bench::run,
     ),
     Command(

@@ -1,7 +1,11 @@
 //! Running other programs, and knowing where the workspace is.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use crate::Result;
 
@@ -43,8 +47,44 @@ pub(crate) fn all_output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&stdout).into_owned())
 }
 
+/// Runs a command and gives what it prints on standard output, and the most memory that it held, in bytes, where the
+/// system tells.
+pub(crate) fn output_and_peak(command: &mut Command) -> Result<(String, Option<u64>)> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().map_err(|error| format!("{}: {error}", line(command)))?;
+    let (id, is_over) = (child.id(), AtomicBool::new(false));
+    let (output, peak) = thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut peak = None;
+            while !is_over.load(Ordering::Relaxed) {
+                peak = peak_memory(id).or(peak);
+                thread::sleep(Duration::from_millis(20));
+            }
+            peak
+        });
+        let output = child.wait_with_output();
+        is_over.store(true, Ordering::Relaxed);
+        (output, watcher.join().unwrap_or_default())
+    });
+    let output = output.map_err(|error| format!("{}: {error}", line(command)))?;
+    let Output { stdout, .. } = checked(command, output)?;
+    Ok((String::from_utf8_lossy(&stdout).into_owned(), peak))
+}
+
+/// What Linux says that a running program held at most until now, in bytes.
+fn peak_memory(id: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(1024 * line.split_whitespace().next()?.parse::<u64>().ok()?)
+}
+
 fn succeed(command: &mut Command) -> Result<Output> {
     let output = command.output().map_err(|error| format!("{}: {error}", line(command)))?;
+    checked(command, output)
+}
+
+/// What a command gave, if it succeeded.
+fn checked(command: &Command, output: Output) -> Result<Output> {
     if output.status.success() {
         return Ok(output);
     }

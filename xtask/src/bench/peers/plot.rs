@@ -88,25 +88,26 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::bench::peers::report::Pair;
-    use crate::bench::peers::work::Unit;
+    use crate::bench::peers::work::Figure;
 
     #[test]
     fn every_comparison_has_its_bar_and_its_label() {
-        let comparison = |peer: &str, ours: f64| Comparison {
-            model: "a&b.gguf".into(),
-            peer: peer.into(),
-            what: "pp512".into(),
-            unit: Unit::Rate,
-            pairs: vec![Pair { ours, theirs: 1.0, placement: None, others: 0.0 }],
-            discarded: 0,
+        let comparison = |peer: &str, ours: f64| {
+            let [ours, theirs] = [ours, 1.0].map(|value| Figure::rate("pp512".into(), value));
+            let mut comparison = Comparison::new(Path::new("a&b.q4.gguf"), peer, &ours);
+            let (ours, theirs) = (ours.reading, theirs.reading);
+            comparison.pairs.push(Pair { ours, theirs, placement: None, others: 0.0 });
+            comparison
         };
         let mut empty = comparison("nobody", 1.0);
         empty.pairs.clear();
         let picture = svg(&[comparison("one", 2.0), comparison("two", 0.5), empty]);
         assert_eq!(picture.matches("<path").count(), 2);
-        assert!(picture.contains("a&amp;b.gguf pp512, beside two") && picture.contains(">0.50<"));
+        assert!(picture.contains("a&amp;b.q4 pp512, beside two") && picture.contains(">0.50<"));
         assert!(!picture.contains("nobody"));
     }
 

@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use super::conditions::Placement;
 use super::plot;
-use super::work::Unit;
+use super::work::{Figure, Reading, Unit};
 use crate::Result;
 use crate::shell::{output, root};
 
 /// What two engines did in the same round.
 pub(super) struct Pair {
-    pub(super) ours: f64,
-    pub(super) theirs: f64,
+    pub(super) ours: Reading,
+    pub(super) theirs: Reading,
     /// Where both saw the same.
     pub(super) placement: Option<Placement>,
     /// The part of the processors' time that other programs took from either.
@@ -23,11 +23,13 @@ pub(super) struct Pair {
 }
 
 /// One piece of work on one model, by us and by one other.
-pub(super) struct Comparison {
+pub(in crate::bench) struct Comparison {
     pub(super) model: String,
     pub(super) peer: String,
     pub(super) what: String,
     pub(super) unit: Unit,
+    /// What our shares are of.
+    pub(super) limit: Option<String>,
     pub(super) pairs: Vec<Pair>,
     /// Rounds that do not count, since the machine was not left to them.
     pub(super) discarded: usize,
@@ -59,13 +61,50 @@ impl Quartiles {
 }
 
 impl Comparison {
+    /// Of what a figure is of, with no rounds yet.
+    pub(super) fn new(model: &Path, peer: &str, figure: &Figure) -> Comparison {
+        Comparison {
+            model: model.file_stem().unwrap_or(model.as_os_str()).to_string_lossy().into_owned(),
+            peer: peer.into(),
+            what: figure.what.clone(),
+            unit: figure.unit,
+            limit: figure.limit.clone(),
+            pairs: Vec::new(),
+            discarded: 0,
+        }
+    }
+
+    /// What one side read off, the middle of all rounds: the value, and the memory if it was watched.
+    fn median(&self, side: fn(&Pair) -> Reading) -> String {
+        let middle = |of: fn(Reading) -> Option<f64>| {
+            Quartiles::of(self.pairs.iter().filter_map(|pair| of(side(pair)))).map(|q| q.median)
+        };
+        let unit = self.unit.name();
+        let value = match middle(|reading| Some(reading.value)) {
+            Some(value) if value >= 100.0 => format!("{value:.0} {unit}"),
+            Some(value) => format!("{value:.2} {unit}"),
+            None => return "–".into(),
+        };
+        match middle(|reading| reading.peak) {
+            Some(bytes) => format!("{value}, {:.0} MB", bytes / 1e6),
+            None => value,
+        }
+    }
+
+    /// How near we came to what limits us, the middle of all rounds.
+    fn share(&self) -> Option<String> {
+        let shares = self.pairs.iter().filter_map(|pair| pair.ours.share);
+        let median = Quartiles::of(shares)?.median;
+        Some(format!("{:.0} % of {}", 100.0 * median, self.limit.as_deref()?))
+    }
+
     /// How many times faster we were, in the rounds in which both saw this placement, or in all.
     pub(super) fn ratio(&self, placement: Option<Placement>) -> Option<Quartiles> {
         let chosen =
             self.pairs.iter().filter(|pair| placement.is_none() || placement == pair.placement);
         Quartiles::of(chosen.map(|pair| match self.unit {
-            Unit::Rate => pair.ours / pair.theirs,
-            Unit::Time => pair.theirs / pair.ours,
+            Unit::Rate => pair.ours.value / pair.theirs.value,
+            Unit::Time => pair.theirs.value / pair.ours.value,
         }))
     }
 }
@@ -96,19 +135,12 @@ pub(super) fn heading(ours: &Path, how: &str, comparisons: &[Comparison]) -> Res
 /// The result in Markdown. Ratios above 1 mean that gristmill is faster.
 pub(super) fn table(comparisons: &[Comparison]) -> String {
     let mut lines = vec![
-        "| model | work | ours | peer | theirs | ratio (quartiles) | in A | in B | rounds |"
+        "| model | work | ours | of the limit | peer | theirs | ratio (quartiles) | in A | in B | rounds |"
             .to_string(),
-        "|---|---|---|---|---|---|---|---|---|".into(),
+        "|---|---|---|---|---|---|---|---|---|---|".into(),
     ];
     for comparison in comparisons {
-        let Comparison { model, peer, what, unit, pairs, discarded } = comparison;
-        let median = |of: fn(&Pair) -> f64| match Quartiles::of(pairs.iter().map(of)) {
-            Some(Quartiles { median, .. }) if median >= 100.0 => {
-                format!("{median:.0} {}", unit.name())
-            }
-            Some(Quartiles { median, .. }) => format!("{median:.2} {}", unit.name()),
-            None => "–".into(),
-        };
+        let Comparison { model, peer, what, pairs, discarded, .. } = comparison;
         let ratio = |placement| {
             let ratio = comparison.ratio(placement);
             ratio.map_or("–".into(), |Quartiles { low, median, high, .. }| {
@@ -118,9 +150,10 @@ pub(super) fn table(comparisons: &[Comparison]) -> String {
         let dropped =
             if *discarded > 0 { format!(", {discarded} discarded") } else { String::new() };
         lines.push(format!(
-            "| {model} | {what} | {} | {peer} | {} | {} | {} | {} | {}{dropped} |",
-            median(|pair| pair.ours),
-            median(|pair| pair.theirs),
+            "| {model} | {what} | {} | {} | {peer} | {} | {} | {} | {} | {}{dropped} |",
+            comparison.median(|pair| pair.ours),
+            comparison.share().as_deref().unwrap_or("–"),
+            comparison.median(|pair| pair.theirs),
             ratio(None),
             ratio(Some(Placement::A)),
             ratio(Some(Placement::B)),
@@ -175,24 +208,29 @@ mod tests {
 
     #[test]
     fn ratios_are_above_one_where_we_are_faster() {
-        let pair = |ours, theirs, placement| Pair { ours, theirs, placement, others: 0.0 };
-        let mut comparison = Comparison {
-            model: "m".into(),
-            peer: "p".into(),
-            what: "tg1".into(),
-            unit: Unit::Rate,
-            pairs: vec![pair(6.0, 3.0, Some(Placement::A)), pair(4.0, 4.0, Some(Placement::B))],
-            discarded: 1,
+        let reading = |value, share| Reading { value, share, peak: None };
+        let pair = |ours, share, theirs, placement| Pair {
+            ours: reading(ours, Some(share)),
+            theirs: reading(theirs, None),
+            placement: Some(placement),
+            others: 0.0,
         };
+        let figure = Figure { limit: Some("read".into()), ..Figure::rate("tg1".into(), 6.0) };
+        let mut comparison = Comparison::new(Path::new("a/m.gguf"), "p", &figure);
+        comparison.pairs =
+            vec![pair(6.0, 0.9, 3.0, Placement::A), pair(4.0, 0.94, 4.0, Placement::B)];
+        comparison.discarded = 1;
         assert_eq!(comparison.ratio(Some(Placement::A)).unwrap().median, 2.0);
         assert_eq!(comparison.ratio(None).unwrap().median, 1.5);
         let table = table(std::slice::from_ref(&comparison));
         assert!(table.ends_with(
-            "| m | tg1 | 5.00 t/s | p | 3.50 t/s | 1.50 (1.25–1.75) | 2.00 (2.00–2.00) \
+            "| m | tg1 | 5.00 t/s | 92 % of read | p | 3.50 t/s | 1.50 (1.25–1.75) | 2.00 (2.00–2.00) \
              | 1.00 (1.00–1.00) | 2, 1 discarded |"
         ));
         comparison.unit = Unit::Time;
         assert_eq!(comparison.ratio(Some(Placement::A)).unwrap().median, 0.5);
+        comparison.pairs.iter_mut().for_each(|pair| pair.ours.peak = Some(45e6));
+        assert_eq!(comparison.median(|pair| pair.ours), "5.00 s, 45 MB");
     }
 
     #[test]

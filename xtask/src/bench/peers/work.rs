@@ -1,98 +1,16 @@
-//! What is measured, and how each engine is asked for it.
+//! What is measured, and what comes out.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::Result;
-use crate::shell::{all_output, output, target};
-
-/// Who works.
-pub(super) struct Engine {
-    pub(super) name: String,
-    kind: Kind,
-}
-
-enum Kind {
-    /// Our program.
-    Ours(PathBuf),
-    /// A folder with llama.cpp's programs, options for its llama-bench, and environment variables.
-    Peer { folder: PathBuf, options: Vec<String>, variables: Vec<(String, String)> },
-    /// The system's `cp`: the least that writing a model can cost.
-    Cp,
-}
-
-impl Engine {
-    pub(super) fn ours(program: PathBuf) -> Engine {
-        Engine { name: "gristmill".into(), kind: Kind::Ours(program) }
-    }
-
-    pub(super) fn peer(name: &str, folder: PathBuf) -> Engine {
-        let kind = Kind::Peer { folder, options: Vec::new(), variables: Vec::new() };
-        Engine { name: name.into(), kind }
-    }
-
-    pub(super) fn cp() -> Engine {
-        Engine { name: "cp".into(), kind: Kind::Cp }
-    }
-
-    /// `NAME=DIR`, then options and variables.
-    pub(super) fn parse(text: &str) -> Result<Engine> {
-        let mut words = text.split_whitespace();
-        let first = words.next().and_then(|word| word.split_once('='));
-        let (name, folder) = first.ok_or("--peer takes NAME=DIR")?;
-        let (mut options, mut variables) = (Vec::new(), Vec::new());
-        for word in words {
-            match word.split_once('=') {
-                Some((key, value)) if !key.starts_with('-') => {
-                    variables.push((key.into(), value.into()));
-                }
-                _ => options.push(word.into()),
-            }
-        }
-        let folder = std::path::absolute(folder).map_err(|error| format!("{folder}: {error}"))?;
-        let kind = Kind::Peer { folder, options, variables };
-        Ok(Engine { name: name.into(), kind })
-    }
-
-    pub(super) fn is_ours(&self) -> bool {
-        matches!(self.kind, Kind::Ours(_))
-    }
-
-    /// One of its programs.
-    fn program(&self, theirs: &str) -> Result<Command> {
-        Ok(match &self.kind {
-            Kind::Ours(program) => Command::new(program),
-            Kind::Peer { folder, variables, .. } => {
-                let mut command = Command::new(folder.join(theirs));
-                // Some leave logs where they run.
-                command.current_dir(scratch()?);
-                command.envs(variables.iter().map(|(key, value)| (key, value)));
-                command
-            }
-            Kind::Cp => Command::new("cp"),
-        })
-    }
-
-    /// Its `bench`, which all have, on a model.
-    fn bench(&self, model: &Path, threads: &str) -> Result<Command> {
-        let mut command = self.program("llama-bench")?;
-        match &self.kind {
-            Kind::Peer { options, .. } => command.args(options),
-            _ => command.arg("bench"),
-        };
-        command.arg("-m").arg(model).args(["-o", "json", "-r", "1"]);
-        command.args(["-t", threads]);
-        Ok(command)
-    }
-}
+use crate::shell::output_and_peak;
 
 /// What is measured.
-pub(super) enum Work {
-    /// Tokens per second of a prompt, and of decoding.
+pub(in crate::bench) enum Work {
+    /// Tokens per second of a prompt, and of decoding, both behind `n_depth` tokens.
     Speed { n_prompt: usize, n_gen: usize, n_depth: usize },
     /// Tokens per second of several texts continued together, each behind a prompt.
     Together { n_prompt: usize, n_gen: usize, n_parallel: usize },
@@ -104,11 +22,25 @@ pub(super) enum Work {
     Convert,
 }
 
-/// One measured number.
+/// One measured number, and what it is.
+#[derive(Clone, PartialEq, Debug)]
 pub(super) struct Figure {
+    /// As llama-bench calls it: `pp512`, `tg128 @ d4096`.
     pub(super) what: String,
-    pub(super) value: f64,
     pub(super) unit: Unit,
+    /// What the share is of.
+    pub(super) limit: Option<String>,
+    pub(super) reading: Reading,
+}
+
+/// What was read off.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Reading {
+    pub(super) value: f64,
+    /// How near it came to what the machine could do in that minute, where the program tells: 1 is the limit itself.
+    pub(super) share: Option<f64>,
+    /// The most memory that the program held, in bytes, where that was watched.
+    pub(super) peak: Option<f64>,
 }
 
 /// What a number counts.
@@ -129,153 +61,57 @@ impl Unit {
     }
 }
 
-impl Work {
-    /// Whether other engines do it.
-    pub(super) fn has_peers(&self) -> bool {
-        !matches!(self, Work::Convert)
+impl Figure {
+    /// Tokens per second, and nothing else known.
+    pub(super) fn rate(what: String, value: f64) -> Figure {
+        let reading = Reading { value, share: None, peak: None };
+        Figure { what, unit: Unit::Rate, limit: None, reading }
     }
 
-    /// One sample.
-    pub(super) fn measure(
-        &self,
-        engine: &Engine,
-        model: &Path,
-        n_threads: usize,
-    ) -> Result<Vec<Figure>> {
-        let threads = n_threads.to_string();
-        match self {
-            &Work::Speed { n_prompt, n_gen, n_depth } => {
-                let mut command = engine.bench(model, &threads)?;
-                command.args(["-p", &n_prompt.to_string(), "-n", &n_gen.to_string()]);
-                // Older programs do not know the option.
-                if n_depth > 0 {
-                    command.args(["-d", &n_depth.to_string()]);
-                }
-                speeds(&output(&mut command)?)
-            }
-            &Work::Together { n_prompt, n_gen, n_parallel } => {
-                let n_ctx = (n_parallel * (n_prompt + n_gen)).to_string();
-                let [n_prompt, n_gen, n_parallel] =
-                    [n_prompt, n_gen, n_parallel].map(|n| n.to_string());
-                if engine.is_ours() {
-                    let mut command = engine.bench(model, &threads)?;
-                    command.args([
-                        "-p",
-                        "0",
-                        "-n",
-                        &n_gen,
-                        "-d",
-                        &n_prompt,
-                        "--batch",
-                        &n_parallel,
-                    ]);
-                    return speeds(&output(&mut command)?);
-                }
-                let mut command = engine.program("llama-batched-bench")?;
-                command.arg("-m").arg(model).args(["-t", &threads, "-c", &n_ctx]);
-                command.args(["-npp", &n_prompt, "-ntg", &n_gen, "-npl", &n_parallel]);
-                together(&all_output(&mut command)?)
-            }
-            Work::Start => {
-                let mut command = engine.program("llama-bench")?;
-                if engine.is_ours() {
-                    command.arg("run").arg(model).args(["--tokens", "1", "-n", "1"]);
-                    command.args(["--ignore-eos", "--temp", "0", "-q", "-t", &threads]);
-                } else {
-                    command.arg("-m").arg(model).args(["-p", "0", "-n", "1", "-r", "1"]);
-                    command.args(["-t", &threads]);
-                    command.args(no_warmup(engine)?);
-                }
-                timed("first token", &mut command)
-            }
-            Work::Quantize(outtype) => {
-                let out = scratch()?.join("quantized.gguf");
-                let mut command = engine.program("llama-quantize")?;
-                if engine.is_ours() {
-                    command.arg("quantize").arg(model).arg(&out).arg(outtype);
-                    command.args(["--force", "-q", "--allow-requantize", "-t", &threads]);
-                } else {
-                    command.arg("--allow-requantize").arg(model).arg(&out);
-                    command.args([outtype.to_uppercase(), threads]);
-                }
-                timed(&format!("to {outtype}"), &mut command)
-            }
-            Work::Convert => {
-                let out = scratch()?.join("converted");
-                // Neither overwrites what is there.
-                let _ = fs::remove_dir_all(&out);
-                fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
-                let mut command = engine.program("")?;
-                if engine.is_ours() {
-                    command
-                        .arg("convert")
-                        .arg(model)
-                        .arg("-o")
-                        .arg(&out)
-                        .args(["-q", "-t", &threads]);
-                } else {
-                    command.arg("-r").arg(model).arg(&out);
-                }
-                timed("convert", &mut command)
-            }
-        }
+    /// How long a program takes, and how much memory.
+    pub(super) fn timed(what: &str, command: &mut Command) -> Result<Vec<Figure>> {
+        let started = Instant::now();
+        let (_, peak) = output_and_peak(command)?;
+        let value = started.elapsed().as_secs_f64();
+        let reading = Reading { value, share: None, peak: peak.map(|bytes| bytes as f64) };
+        Ok(vec![Figure { what: what.into(), unit: Unit::Time, limit: None, reading }])
     }
 }
 
-/// The rates in the JSON of a llama-bench.
-fn speeds(text: &str) -> Result<Vec<Figure>> {
+/// The rates in the JSON of a llama-bench, and those of our own that say how near they came to what limits them.
+pub(super) fn speeds(text: &str) -> Result<Vec<Figure>> {
     let rows: Value = serde_json::from_str(text).map_err(|error| format!("{text}: {error}"))?;
     let rows = rows.as_array().filter(|rows| !rows.is_empty()).ok_or("no results")?;
     let figure = |row: &Value| {
-        let count = |key: &str| row[key].as_u64().unwrap_or(0);
-        let mut what = match (count("n_prompt"), count("n_gen")) {
-            (n, 0) => format!("pp{n}"),
-            (0, n) => format!("tg{n}"),
-            (pp, tg) => format!("pp{pp}+tg{tg}"),
-        };
-        if count("n_parallel") > 1 {
-            what += &format!(" x {}", count("n_parallel"));
-        }
-        if count("n_depth") > 0 {
-            what += &format!(" @ d{}", count("n_depth"));
-        }
         let value = row["avg_ts"].as_f64().ok_or("a result without avg_ts")?;
-        Ok(Figure { what, value, unit: Unit::Rate })
+        let mut figure = Figure::rate(name(row), value);
+        figure.limit = row["limit"].as_str().map(Into::into);
+        figure.reading.share = row["share"].as_f64();
+        Ok(figure)
     };
     rows.iter().map(figure).collect()
 }
 
-/// The rate of decoding in the table of llama-batched-bench, which some versions print on standard error:
-/// `| PP | TG | B | N_KV | T_PP s | S_PP t/s | T_TG s | S_TG t/s | …`.
-fn together(text: &str) -> Result<Vec<Figure>> {
-    let numbers = |line: &str| -> Vec<f64> {
-        line.split('|').skip(1).map_while(|cell| cell.trim().parse().ok()).collect()
+/// What a row of llama-bench's JSON is of.
+fn name(row: &Value) -> String {
+    let count = |key: &str| row[key].as_u64().unwrap_or(0);
+    let (n_prompt, n_gen) = (count("n_prompt"), count("n_gen"));
+    // ik_llama.cpp's way of saying that only what stands behind the prompt was timed.
+    if row["test"].as_str().is_some_and(|test| test.starts_with("tg") && test.contains("@pp")) {
+        return format!("tg{n_gen} @ d{n_prompt}");
+    }
+    let mut name = match (n_prompt, n_gen) {
+        (n, 0) => format!("pp{n}"),
+        (0, n) => format!("tg{n}"),
+        (pp, tg) => format!("pp{pp}+tg{tg}"),
     };
-    let rows: Vec<Vec<f64>> = text.lines().map(numbers).filter(|row| row.len() > 7).collect();
-    let row = rows.last().ok_or("llama-batched-bench gave no results")?;
-    let what = format!("tg{} x {} @ d{}", row[1], row[2], row[0]);
-    Ok(vec![Figure { what, value: row[7], unit: Unit::Rate }])
-}
-
-/// The option by which a llama-bench leaves out its warm-up.
-fn no_warmup(engine: &Engine) -> Result<&'static [&'static str]> {
-    let help = output(engine.program("llama-bench")?.arg("--help"))?;
-    Ok(if help.contains("--no-warmup") { &["--no-warmup"] } else { &["--warmup", "0"] })
-}
-
-/// Where results go that nobody keeps.
-fn scratch() -> Result<PathBuf> {
-    let folder = target().join("peers/out");
-    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    Ok(folder)
-}
-
-/// How long a program takes.
-fn timed(what: &str, command: &mut Command) -> Result<Vec<Figure>> {
-    let started = Instant::now();
-    output(command)?;
-    let value = started.elapsed().as_secs_f64();
-    Ok(vec![Figure { what: what.into(), value, unit: Unit::Time }])
+    if count("n_parallel") > 1 {
+        name += &format!(" x {}", count("n_parallel"));
+    }
+    if count("n_depth") > 0 {
+        name += &format!(" @ d{}", count("n_depth"));
+    }
+    name
 }
 
 #[cfg(test)]
@@ -283,30 +119,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_read_from_both_programs() {
-        let text = r#"[{"n_prompt": 512, "n_gen": 0, "avg_ts": 30.5},
-                       {"n_prompt": 0, "n_gen": 16, "n_depth": 64, "avg_ts": 8.25}]"#;
+    fn rates_are_read_with_their_limits() {
+        let text = r#"[{"n_prompt": 512, "n_gen": 0, "avg_ts": 30.5, "limit": "int8", "share": 0.65},
+                       {"n_prompt": 0, "n_gen": 16, "n_depth": 64, "avg_ts": 8.25},
+                       {"n_prompt": 64, "n_gen": 16, "avg_ts": 8.0, "test": "tg16@pp64"},
+                       {"n_prompt": 0, "n_gen": 16, "n_parallel": 8, "avg_ts": 40.0}]"#;
         let figures = speeds(text).unwrap();
-        let told: Vec<_> = figures.iter().map(|f| (f.what.as_str(), f.value)).collect();
-        assert_eq!(told, [("pp512", 30.5), ("tg16 @ d64", 8.25)]);
+        let told: Vec<_> = figures.iter().map(|f| (f.what.as_str(), f.reading.value)).collect();
+        let expected =
+            [("pp512", 30.5), ("tg16 @ d64", 8.25), ("tg16 @ d64", 8.0), ("tg16 x 8", 40.0)];
+        assert_eq!(told, expected);
+        assert_eq!(
+            (figures[0].limit.as_deref(), figures[0].reading.share),
+            (Some("int8"), Some(0.65))
+        );
+        assert_eq!(figures[1].limit, None);
         assert!(speeds("[]").is_err() && speeds("oh").is_err());
-
-        let text = "loading | 2\n\
-            |    PP |     TG |    B |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |      T s |\n\
-            |-------|--------|------|--------|----------|----------|----------|----------|----------|\n\
-            |    64 |      8 |    4 |    288 |    0.484 |   528.52 |    0.126 |   254.36 |    0.610 |\n";
-        let figures = together(text).unwrap();
-        assert_eq!((figures[0].what.as_str(), figures[0].value), ("tg8 x 4 @ d64", 254.36));
-        assert!(together("loading").is_err());
     }
 
     #[test]
-    fn a_peer_may_have_options_and_variables() {
-        let engine = Engine::parse("ik=/bin/ik -rtr 1 OMP_WAIT_POLICY=active").unwrap();
-        assert_eq!(engine.name, "ik");
-        let Kind::Peer { folder, options, variables } = &engine.kind else { panic!("a peer") };
-        assert_eq!((folder.as_path(), options.len()), (Path::new("/bin/ik"), 2));
-        assert_eq!(variables[0], ("OMP_WAIT_POLICY".into(), "active".into()));
-        assert!(Engine::parse("/bin/ik").is_err());
+    #[cfg(target_os = "linux")]
+    fn time_and_memory_are_watched() {
+        let figures = Figure::timed("sleep", Command::new("sleep").arg("0.1")).unwrap();
+        let Reading { value, peak, .. } = figures[0].reading;
+        assert!(value >= 0.1 && peak.is_some_and(|bytes| bytes > 0.0), "{figures:?}");
+        assert!(Figure::timed("false", &mut Command::new("false")).is_err());
     }
 }
