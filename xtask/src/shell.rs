@@ -28,6 +28,19 @@ pub(crate) fn cargo(words: &[&str]) -> Command {
     command
 }
 
+/// A folder, made if need be.
+pub(crate) fn made(folder: PathBuf) -> Result<PathBuf> {
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(folder)
+}
+
+/// An empty folder: what was in it is deleted.
+pub(crate) fn emptied(folder: PathBuf) -> Result<PathBuf> {
+    // What cannot be deleted shows when it is in the way.
+    let _ = fs::remove_dir_all(&folder);
+    made(folder)
+}
+
 /// Runs a command, showing it first; its output goes to the terminal.
 pub(crate) fn run(command: &mut Command) -> Result {
     eprintln!("$ {}", line(command));

@@ -10,7 +10,7 @@ use super::peers::{Bench, Settings, ours};
 use super::{model, pypi};
 use crate::Result;
 use crate::checkpoint;
-use crate::shell::{run as run_command, target};
+use crate::shell::{made, run as run_command, target};
 
 /// A table of the page: what it is called, the models, and the words by which `bench peers` is asked for it.
 struct Section(&'static str, &'static [Model], &'static str);
@@ -74,6 +74,11 @@ pub(super) fn run(arguments: &[String]) -> Result {
     {
         return Err(format!("no section is called {name}; there are {}", known()));
     }
+    if !Settings::parse(options)?.is_about_how() {
+        return Err(
+            "sections stand before the options; `page` knows the models and where to write".into(),
+        );
+    }
     // What one section lacks need not keep hours of others from being measured.
     let mut failed = Vec::new();
     for section in SECTIONS {
@@ -107,8 +112,7 @@ impl Section {
 impl Model {
     /// Writes it below the target folder.
     fn make(self) -> Result<PathBuf> {
-        let folder = target().join("peers/models");
-        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let folder = made(target().join("peers/models"))?;
         match self {
             Gguf(shape, dtype) => {
                 let file = folder.join(format!("{shape}-{dtype}.gguf"));
@@ -175,5 +179,9 @@ mod tests {
             assert!(Settings::parse(&words).is_ok() && !models.is_empty(), "{name}");
         }
         assert!(run(&["no-section".into()]).unwrap_err().contains("speed-large"));
+        // Hours of other sections would pass before anyone noticed.
+        for words in [["--disturbed", "speed"], ["--write", "speed"]] {
+            assert!(run(&words.map(Into::into)).unwrap_err().contains("before the options"));
+        }
     }
 }

@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
-use crate::shell::run;
+use crate::shell::{emptied, run};
 
 /// Downloads a package's archive for `pip download`'s words, and gives the one file that came.
 pub(super) fn download(words: &[&str], folder: &Path) -> Result<PathBuf> {
-    let downloads = folder.join("download");
-    let _ = fs::remove_dir_all(&downloads);
-    fs::create_dir_all(&downloads).map_err(|error| format!("{}: {error}", downloads.display()))?;
+    let downloads = emptied(folder.join("download"))?;
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--no-deps", "-d"]).arg(&downloads).args(words);
     run(&mut pip)?;

@@ -1,12 +1,11 @@
 //! llama.cpp, built for this CPU from the source package of `llama-cpp-python`, once, below `target/peers`.
 
-use std::fs;
 use std::process::Command;
 
 use super::engines::{Named, Place};
 use crate::Result;
 use crate::bench::pypi;
-use crate::shell::{run, target};
+use crate::shell::{emptied, run, target};
 
 /// The programs that are compared with.
 const PROGRAMS: [&str; 3] = ["llama-bench", "llama-batched-bench", "llama-quantize"];
@@ -18,9 +17,7 @@ pub(super) fn llama_cpp() -> Result<Named> {
     if !PROGRAMS.iter().all(|program| programs.join(program).exists()) {
         let package = "llama-cpp-python";
         let archive = pypi::download(&["--no-binary", package, package], &folder)?;
-        let sources = folder.join("source");
-        let _ = fs::remove_dir_all(&sources);
-        fs::create_dir_all(&sources).map_err(|error| format!("{}: {error}", sources.display()))?;
+        let sources = emptied(folder.join("source"))?;
         run(Command::new("tar").arg("xzf").arg(&archive).arg("-C").arg(&sources))?;
         let source = pypi::only_entry(&sources)?.join("vendor/llama.cpp");
         let mut configure = Command::new("cmake");

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use super::work::{Figure, Work};
 use crate::Result;
-use crate::shell::target;
+use crate::shell::{emptied, made, target};
 
 /// A program that is asked for some work.
 pub(super) trait Engine {
@@ -107,17 +107,12 @@ impl Place {
 
 /// Where results go that nobody keeps.
 fn scratch() -> Result<PathBuf> {
-    let folder = target().join("peers/out");
-    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    Ok(folder)
+    made(target().join("peers/out"))
 }
 
-/// A new folder below it, for a model that is written: nobody overwrites what is there.
-fn emptied(name: &str) -> Result<PathBuf> {
-    let folder = scratch()?.join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    Ok(folder)
+/// An empty folder among them, for a converted model: nobody overwrites what is there.
+fn converted() -> Result<PathBuf> {
+    emptied(scratch()?.join("converted"))
 }
 
 /// Forgets them.

@@ -34,6 +34,11 @@ pub(in crate::bench) struct Settings {
 }
 
 impl Settings {
+    /// Whether neither models nor a section are named, but only how and beside whom to measure.
+    pub(in crate::bench) fn is_about_how(&self) -> bool {
+        self.models.is_empty() && self.section.is_none()
+    }
+
     /// Reads the words of the command line.
     pub(in crate::bench) fn parse(arguments: &[String]) -> Result<Settings> {
         let (mut models, mut peers, mut works, mut section) =

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Engine, emptied, not_done};
+use super::{Engine, converted, not_done};
 use crate::Result;
 use crate::bench::peers::work::{Figure, Work};
 
@@ -15,7 +15,7 @@ impl Engine for Cp {
         match work {
             Work::Convert => {
                 let mut command = Command::new("cp");
-                command.arg("-r").arg(model).arg(emptied("converted")?);
+                command.arg("-r").arg(model).arg(converted()?);
                 Figure::timed("convert", &mut command)
             }
             _ => not_done(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Engine, emptied, scratch};
+use super::{Engine, converted, scratch};
 use crate::Result;
 use crate::bench::peers::work::{Figure, Work, speeds};
 use crate::shell::output;
@@ -45,7 +45,7 @@ impl Engine for Ours {
             }
             Work::Convert => {
                 let mut command = command("convert");
-                command.arg("-q").arg("-o").arg(emptied("converted")?);
+                command.arg("-q").arg("-o").arg(converted()?);
                 Figure::timed("convert", &mut command)
             }
         }
