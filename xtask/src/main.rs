@@ -4,6 +4,7 @@
 
 mod arm;
 mod bench;
+mod calls;
 mod checkpoint;
 mod ci;
 mod picture;
@@ -32,6 +33,11 @@ const COMMANDS: &[Command] = &[
         "arm [setup]",
         "run the kernels' tests for 64-bit Arm under qemu; `arm setup` gets the tools from Debian's packages",
         arm::run,
+    ),
+    Command(
+        "calls [PART OF A NAME…]",
+        "list what the kernels' inner loops call because the compiler did not inline it",
+        calls::run,
     ),
     Command("picture", "run the demo and draw its output for the README", picture::run),
     Command(

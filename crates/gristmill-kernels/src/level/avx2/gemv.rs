@@ -13,7 +13,7 @@ use super::unpack::Stored;
 use crate::Tile;
 use crate::level::prefetch::{AHEAD, Ahead, prefetch_once};
 use crate::matmul::activations::{GROUP, Group};
-use crate::matmul::gemv::FewKernel;
+use crate::matmul::gemv::{FEW, FewKernel};
 use crate::matmul::kernels::Rows;
 use crate::matmul::padding::Padding;
 
@@ -27,24 +27,28 @@ const NEAR: usize = 32;
 pub(super) struct Few<M, S, const H: usize>(PhantomData<(M, S)>);
 
 impl<M: Multiply, S: Stored<H>, const H: usize> FewKernel for Few<M, S, H> {
-    const ROWS: usize = EIGHT;
-
-    fn products<const N: usize>(rows: &Rows<'_>, groups: &[Group], y: &mut Tile<'_, f32>) {
+    fn products(rows: &Rows<'_>, groups: &[Group], y: &mut Tile<'_, f32>) {
         assert!(M::LEVEL.is_available());
-        // SAFETY: the CPU has been asked.
-        unsafe { products::<M, S, H, N>(rows, groups, y) }
+        if y.rows().len() == 1 {
+            // SAFETY: the CPU has been asked.
+            unsafe { products::<M, S, H, 1>(rows, groups, y) }
+        } else {
+            // SAFETY: as above.
+            unsafe { products::<M, S, H, FEW>(rows, groups, y) }
+        }
     }
 }
 
+/// Products with up to `N` tokens.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn products<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
     rows: &Rows<'_>,
     groups: &[Group],
     y: &mut Tile<'_, f32>,
 ) {
-    let n_groups = groups.len() / N;
-    let slice = if N == 1 { n_groups } else { n_groups.min(NEAR / N) };
-    let (first_token, n_rows) = (y.rows().start, rows.n_rows());
+    let (first_token, n_tokens, n_rows) = (y.rows().start, y.rows().len(), rows.n_rows());
+    let n_groups = groups.len() / n_tokens;
+    let slice = if n_tokens == 1 { n_groups } else { n_groups.min(NEAR / n_tokens) };
     let mut padding = Padding::new();
     for start in (0..n_rows).step_by(EIGHT) {
         let n_together = EIGHT.min(n_rows - start);
@@ -55,17 +59,18 @@ fn products<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
         for g in (0..n_groups).step_by(slice) {
             let slice = g..n_groups.min(g + slice);
             for i in 0..n_together {
-                sums[i] = chains::<M, S, H, N>(
+                chains::<M, S, H, N>(
                     rows.row(start + i),
                     slice.clone(),
                     groups,
+                    n_tokens,
                     &mut next,
                     &mut padding,
-                    sums[i],
+                    &mut sums[i],
                 );
             }
         }
-        for n in 0..N {
+        for n in 0..n_tokens {
             // The chains' sums are added one after the other, eight rows at once.
             let mut total = _mm256_setzero_ps();
             for chain in transpose(sums.map(|sums| _mm256_castps_si256(sums[n]))) {
@@ -88,11 +93,12 @@ fn chains<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
     row: &[u8],
     slice: Range<usize>,
     groups: &[Group],
+    n_tokens: usize,
     next: &mut Ahead<'_>,
     padding: &mut Padding,
-    mut sums: [__m256; N],
-) -> [__m256; N] {
-    let n_groups = groups.len() / N;
+    sums: &mut [__m256; N],
+) {
+    let n_groups = groups.len() / n_tokens;
     let is_whole = slice.len() == n_groups;
     let group_bytes = 2 * S::EIGHT_BYTES;
     let weights = &row[slice.start * group_bytes..row.len().min(slice.end * group_bytes)];
@@ -102,55 +108,55 @@ fn chains<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
         } else {
             next.ask();
         }
-        let x = std::array::from_fn(|n| &groups[n * n_groups + i / 2]);
         let weights = padding.whole(weights, S::EIGHT_BYTES);
-        sums = add_eight::<M, S, H, N>(weights, x, i % 2, sums);
+        assert!(weights.len() == S::EIGHT_BYTES, "all eight are there");
+        let mut codes = [[_mm256_setzero_si256(); 2]; 4];
+        for pair in 0..4 {
+            for half in 0..2 {
+                // SAFETY: this function has the instructions.
+                let stored = unsafe { S::codes(weights, [(2 * pair, half), (2 * pair + 1, half)]) };
+                codes[pair][half] = ready::<M, S, H>(stored);
+            }
+        }
+        // SAFETY: this function has the instructions.
+        let scales = unsafe { S::scales(weights) };
+        // SAFETY: as above.
+        let minima = unsafe { S::minima(weights) };
+        for n in 0..n_tokens {
+            let x = &groups[n * n_groups + i / 2];
+            sums[n] = add_eight::<M, S, H>(&codes, scales, minima, x, i % 2, sums[n]);
+        }
     }
-    sums
 }
 
-/// Adds the products of eight blocks with `N` tokens, each the first or second half of a group, to the eight sums of
-/// each.
+/// Adds the products of eight blocks with a token, the first or second half of a group, to their eight sums.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_eight<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
-    weights: &[u8],
-    x: [&Group; N],
+fn add_eight<M: Multiply, S: Stored<H>, const H: usize>(
+    codes: &[[__m256i; 2]; 4],
+    scales: [__m256; H],
+    minima: [__m256; H],
+    x: &Group,
     part: usize,
-    mut sums: [__m256; N],
-) -> [__m256; N] {
-    assert!(weights.len() == S::EIGHT_BYTES, "all eight are there");
-    let mut codes = [[_mm256_setzero_si256(); 2]; 4];
-    for pair in 0..4 {
-        for half in 0..2 {
-            // SAFETY: this function has the instructions.
-            let stored = unsafe { S::codes(weights, [(2 * pair, half), (2 * pair + 1, half)]) };
-            codes[pair][half] = ready::<M, S, H>(stored);
+    mut sum: __m256,
+) -> __m256 {
+    let products = eight_products::<M, S, H>(codes, x, part);
+    let d = load_floats(&x.d[EIGHT * part..]);
+    for h in 0..H {
+        let mut products = block_sums(products[h]);
+        let init = init::<H>(x, part, h);
+        if let Some(shift) = zero_shift::<M, S, H>() {
+            let init = _mm256_sra_epi32(init, _mm_cvtsi32_si128(shift));
+            products = _mm256_add_epi32(products, init);
+        }
+        let scale = _mm256_mul_ps(scales[h], d);
+        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), scale, sum);
+        if S::HAS_MIN {
+            let total = _mm256_mul_ps(_mm256_cvtepi32_ps(init), _mm256_set1_ps(-1.0 / 128.0));
+            sum = _mm256_fmadd_ps(minima[h], _mm256_mul_ps(d, total), sum);
         }
     }
-    // SAFETY: this function has the instructions.
-    let scales = unsafe { S::scales(weights) };
-    // SAFETY: as above.
-    let minima = unsafe { S::minima(weights) };
-    for n in 0..N {
-        let products = eight_products::<M, S, H>(&codes, x[n], part);
-        let d = load_floats(&x[n].d[EIGHT * part..]);
-        for h in 0..H {
-            let mut products = block_sums(products[h]);
-            let init = init::<H>(x[n], part, h);
-            if let Some(shift) = zero_shift::<M, S, H>() {
-                let init = _mm256_sra_epi32(init, _mm_cvtsi32_si128(shift));
-                products = _mm256_add_epi32(products, init);
-            }
-            let scale = _mm256_mul_ps(scales[h], d);
-            sums[n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), scale, sums[n]);
-            if S::HAS_MIN {
-                let total = _mm256_mul_ps(_mm256_cvtepi32_ps(init), _mm256_set1_ps(-1.0 / 128.0));
-                sums[n] = _mm256_fmadd_ps(minima[h], _mm256_mul_ps(d, total), sums[n]);
-            }
-        }
-    }
-    sums
+    sum
 }
 
 /// The sums of eight blocks, or of their halves, times a token: four partial ones of a block in each lane.

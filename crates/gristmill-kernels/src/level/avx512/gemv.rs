@@ -1,9 +1,10 @@
 //! One token, or a few: every weight is read once, so the stream from memory sets the pace.
 //!
-//! A step takes sixteen blocks of one row, transposed so that each of sixteen lanes has four codes of one block: eight
+//! A step takes sixteen blocks of a row, transposed so that each of sixteen lanes has four codes of one block: eight
 //! `vpdpbusd` then give the exact sums of the blocks, and one FMA scales them. With one token rows are walked one after
 //! the other: two at once would halve what the memory delivers. With a few, sixteen rows are walked in slices, so that a
-//! slice of the activations stays in the nearest cache.
+//! slice of the activations stays in the nearest cache, and two of them at once, so that each line of it that is loaded
+//! meets both.
 #![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
@@ -17,7 +18,7 @@ use crate::Tile;
 use crate::level::Level;
 use crate::level::prefetch::{AHEAD, Ahead, prefetch_once};
 use crate::matmul::activations::{Arrangement, BLOCK, GROUP, Group};
-use crate::matmul::gemv::FewKernel;
+use crate::matmul::gemv::{FEW, FewKernel};
 use crate::matmul::kernels::Rows;
 use crate::matmul::padding::Padding;
 
@@ -31,43 +32,56 @@ const NEAR: usize = 32;
 pub(super) struct Few<S, const H: usize>(PhantomData<S>);
 
 impl<S: Stored<H>, const H: usize> FewKernel for Few<S, H> {
-    const ROWS: usize = ROWS;
-
-    fn products<const N: usize>(rows: &Rows<'_>, groups: &[Group], y: &mut Tile<'_, f32>) {
+    fn products(rows: &Rows<'_>, groups: &[Group], y: &mut Tile<'_, f32>) {
         assert!(Level::Avx512.is_available());
-        // SAFETY: the CPU has been asked.
-        unsafe { products::<S, H, N>(rows, groups, y) }
+        if y.rows().len() == 1 {
+            // SAFETY: the CPU has been asked.
+            unsafe { products::<S, H, 1, 1>(rows, groups, y) }
+        } else {
+            // SAFETY: as above.
+            unsafe { products::<S, H, FEW, 2>(rows, groups, y) }
+        }
     }
 }
 
+/// Products with up to `N` tokens, of `R` rows at a time.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn products<S: Stored<H>, const H: usize, const N: usize>(
+fn products<S: Stored<H>, const H: usize, const N: usize, const R: usize>(
     rows: &Rows<'_>,
     groups: &[Group],
     y: &mut Tile<'_, f32>,
 ) {
-    let n_groups = groups.len() / N;
-    let slice = if N == 1 { n_groups } else { n_groups.min(NEAR / N) };
-    let (first_token, n_rows) = (y.rows().start, rows.n_rows());
-    let tail = Tail::<N>::new::<S, H>(rows.n_in / BLOCK, groups);
+    let (first_token, n_tokens, n_rows) = (y.rows().start, y.rows().len(), rows.n_rows());
+    let n_groups = groups.len() / n_tokens;
+    let slice = if n_tokens == 1 { n_groups } else { n_groups.min(NEAR / n_tokens) };
+    let tail = Tail::<N>::new::<S, H>(rows.n_in / BLOCK, groups, n_tokens);
     let mut padding = Padding::new();
     for start in (0..n_rows).step_by(ROWS) {
         let n_together = ROWS.min(n_rows - start);
         let mut sums = [[_mm512_setzero_ps(); N]; ROWS];
         // Since rows are walked in slices, what comes after them is asked for from front to back meanwhile.
         let next = rows.after(start + n_together, ROWS * rows.row_bytes);
-        let mut next = Ahead::new(next, n_together * n_groups);
+        let mut next = Ahead::new(next, n_together.div_ceil(R) * n_groups);
         for g in (0..n_groups).step_by(slice) {
             let slice = g..n_groups.min(g + slice);
-            for i in 0..n_together {
-                sums[i] = chains::<S, H, N>(
-                    rows.from(start + i),
-                    rows.row_bytes,
+            for (i, sums) in sums.as_chunks_mut::<R>().0.iter_mut().enumerate() {
+                if R * i >= n_together {
+                    break;
+                }
+                // Rows that are not there are copies of the last; nobody looks at their sums.
+                let mut from = [rows.from(start + R * i); R];
+                for r in 1..R {
+                    from[r] = rows.from(start + (R * i + r).min(n_together - 1));
+                }
+                chains::<S, H, N, R>(
+                    from,
+                    rows.n_in / BLOCK,
                     slice.clone(),
                     groups,
+                    n_tokens,
                     &mut next,
                     &mut padding,
-                    sums[i],
+                    sums,
                 );
             }
         }
@@ -78,7 +92,7 @@ fn products<S: Stored<H>, const H: usize, const N: usize>(
                 tail.add::<S, H>(&rows.part(start + i..start + n_together), &mut sums[i..]);
             }
         }
-        for n in 0..N {
+        for n in 0..n_tokens {
             let mut rows_of_sums = [_mm512_setzero_si512(); ROWS];
             for i in 0..ROWS {
                 rows_of_sums[i] = _mm512_castps_si512(sums[i][n]);
@@ -98,67 +112,83 @@ fn products<S: Stored<H>, const H: usize, const N: usize>(
     }
 }
 
-/// Adds to the sums of the sixteen chains of the row that `from` starts with, each of every sixteenth block, what the
+/// Adds to the sums of the sixteen chains, each of every sixteenth block, of the rows that `from` start with what the
 /// groups of `slice` give.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn chains<S: Stored<H>, const H: usize, const N: usize>(
-    from: &[u8],
-    row_bytes: usize,
+fn chains<S: Stored<H>, const H: usize, const N: usize, const R: usize>(
+    from: [&[u8]; R],
+    n_blocks: usize,
     slice: Range<usize>,
     groups: &[Group],
+    n_tokens: usize,
     next: &mut Ahead<'_>,
     padding: &mut Padding,
-    mut sums: [__m512; N],
-) -> [__m512; N] {
-    let (group_bytes, n_groups) = (4 * S::QUAD_BYTES, groups.len() / N);
-    let mut ask = |here: &[u8]| {
-        if slice.len() == n_groups {
-            prefetch_once(here, AHEAD);
+    sums: &mut [[__m512; N]; R],
+) {
+    let (group_bytes, n_groups) = (4 * S::QUAD_BYTES, groups.len() / n_tokens);
+    let is_whole = slice.len() == n_groups;
+    for g in slice {
+        let n_blocks = GROUP.min(n_blocks - g * GROUP);
+        if is_whole {
+            for r in 0..R {
+                let here = &from[r][g * group_bytes..];
+                prefetch_once(&here[..n_blocks * S::QUAD_BYTES / 4], AHEAD);
+            }
         } else {
             next.ask();
         }
-    };
-    let n_full = row_bytes / group_bytes;
-    let full = slice.start..slice.end.min(n_full);
-    let weights = from[full.start * group_bytes..full.end * group_bytes].chunks_exact(group_bytes);
-    for (g, weights) in full.clone().zip(weights) {
-        ask(weights);
-        let mut x = [&groups[g]; N];
-        for n in 1..N {
-            x[n] = &groups[n * n_groups + g];
-        }
-        sums = add_group::<S, H, N>(weights, GROUP, x, sums);
-    }
-    if slice.end > n_full {
-        let rest = row_bytes - n_full * group_bytes;
-        let n_blocks = rest / (S::QUAD_BYTES / 4);
-        let from = &from[n_full * group_bytes..];
-        ask(&from[..rest]);
         if Tail::<N>::takes::<S, H>(n_blocks) {
-            return sums;
+            break;
         }
-        let mut x = [&groups[n_full]; N];
-        for n in 1..N {
-            x[n] = &groups[n * n_groups + n_full];
+        let mut weights = [Unpacked::zero(); R];
+        for r in 0..R {
+            // Where another row follows, loads may reach into it.
+            let stored = padding.whole(&from[r][g * group_bytes..], group_bytes);
+            weights[r] = unpacked::<S, H>(stored, n_blocks);
         }
-        // Where another row follows, loads may reach into it.
-        sums = add_group::<S, H, N>(padding.whole(from, group_bytes), n_blocks, x, sums);
+        for n in 0..n_tokens {
+            let mut of_token = [_mm512_setzero_ps(); R];
+            for r in 0..R {
+                of_token[r] = sums[r][n];
+            }
+            of_token = multiply::<S, H, R>(&weights, &groups[n * n_groups + g], of_token);
+            for r in 0..R {
+                sums[r][n] = of_token[r];
+            }
+        }
     }
-    sums
 }
 
-/// Adds the products of the first `n_blocks` of sixteen blocks with `N` tokens to the sixteen sums of each.
+/// Sixteen blocks of a row: codes arranged as those of the activations, scales and minima in the order of the lanes.
+#[derive(Clone, Copy)]
+pub(super) struct Unpacked<const H: usize> {
+    pub(super) codes: [__m512i; 8],
+    pub(super) scales: [__m512; H],
+    pub(super) minima: [__m512; H],
+}
+
+impl<const H: usize> Unpacked<H> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    fn zero() -> Unpacked<H> {
+        let (codes, zeros) = ([_mm512_setzero_si512(); 8], [_mm512_setzero_ps(); H]);
+        Unpacked { codes, scales: zeros, minima: zeros }
+    }
+}
+
+/// The first `n_blocks` of sixteen blocks; the scales of the others are zero.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn add_group<S: Stored<H>, const H: usize, const N: usize>(
-    weights: &[u8],
-    n_blocks: usize,
-    x: [&Group; N],
-    sums: [__m512; N],
-) -> [__m512; N] {
+fn unpacked<S: Stored<H>, const H: usize>(weights: &[u8], n_blocks: usize) -> Unpacked<H> {
     let present = ((1u32 << n_blocks) - 1) as __mmask16;
-    let codes = arrange::<S, H>([0, 1, 2, 3].map(|q| quad::<S, H, true>(weights, q)));
+    // Each by itself: called in a loop or a closure, unpacking would not be inlined.
+    let codes = arrange::<S, H>([
+        quad::<S, H, true>(weights, 0),
+        quad::<S, H, true>(weights, 1),
+        quad::<S, H, true>(weights, 2),
+        quad::<S, H, true>(weights, 3),
+    ]);
     // SAFETY: this function has the instructions.
     let mut scales = unsafe { S::scales::<true>(weights) };
     // SAFETY: as above.
@@ -167,41 +197,46 @@ fn add_group<S: Stored<H>, const H: usize, const N: usize>(
         scales[h] = lanes_of_blocks(_mm512_maskz_mov_ps(present, scales[h]));
         minima[h] = lanes_of_blocks(_mm512_maskz_mov_ps(present, minima[h]));
     }
-    multiply::<S, H, N>(codes, scales, minima, x, sums)
+    Unpacked { codes, scales, minima }
 }
 
-/// Adds the products of sixteen blocks with `N` tokens to the sixteen sums of each.
+/// Adds the products of sixteen blocks of `R` rows with a token to the sixteen sums of each.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn multiply<S: Stored<H>, const H: usize, const N: usize>(
-    codes: [__m512i; 8],
-    scales: [__m512; H],
-    minima: [__m512; H],
-    x: [&Group; N],
-    mut sums: [__m512; N],
-) -> [__m512; N] {
-    for n in 0..N {
-        let mut products = [_mm512_setzero_si512(); 2];
-        for j in 0..8 {
-            let x = line(&x[n].codes.as_flattened()[j]);
-            products[j / 4] = _mm512_dpbusd_epi32(products[j / 4], codes[j], x);
+pub(super) fn multiply<S: Stored<H>, const H: usize, const R: usize>(
+    weights: &[Unpacked<H>; R],
+    x: &Group,
+    mut sums: [__m512; R],
+) -> [__m512; R] {
+    let mut products = [[_mm512_setzero_si512(); 2]; R];
+    if !S::HAS_MIN {
+        for h in 0..H {
+            // `init` is -128 times the sum of the activations; the weights' zero is a smaller power of two.
+            let shift = _mm_cvtsi32_si128(7 - S::ZERO_LOG2 as i32);
+            let init = _mm512_sra_epi32(init::<H>(x, h), shift);
+            for r in 0..R {
+                products[r][h] = init;
+            }
         }
+    }
+    for j in 0..8 {
+        let x = line(&x.codes.as_flattened()[j]);
+        // Two sums even of whole blocks, so that neither waits long for itself.
+        for r in 0..R {
+            products[r][j / 4] = _mm512_dpbusd_epi32(products[r][j / 4], weights[r].codes[j], x);
+        }
+    }
+    let d = floats(&x.d);
+    for r in 0..R {
         if H == 1 {
-            products[0] = _mm512_add_epi32(products[0], products[1]);
+            products[r][0] = _mm512_add_epi32(products[r][0], products[r][1]);
         }
         for h in 0..H {
-            let init = init::<H>(x[n], h);
-            let mut product = products[h];
-            if !S::HAS_MIN {
-                // `init` is -128 times the sum of the activations; the weights' zero is a smaller power of two.
-                let init = _mm512_sra_epi32(init, _mm_cvtsi32_si128(7 - S::ZERO_LOG2 as i32));
-                product = _mm512_add_epi32(product, init);
-            }
-            let scale = _mm512_mul_ps(scales[h], floats(&x[n].d));
-            sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), scale, sums[n]);
+            let scale = _mm512_mul_ps(weights[r].scales[h], d);
+            sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[r][h]), scale, sums[r]);
             if S::HAS_MIN {
-                let total = if H == 1 { floats(&x[n].dsum) } else { dsum(init, floats(&x[n].d)) };
-                sums[n] = _mm512_fmadd_ps(minima[h], total, sums[n]);
+                let total = if H == 1 { floats(&x.dsum) } else { dsum(init::<H>(x, h), d) };
+                sums[r] = _mm512_fmadd_ps(weights[r].minima[h], total, sums[r]);
             }
         }
     }

@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::gemv::{arrange, line, multiply, quad};
+use super::gemv::{Unpacked, arrange, line, multiply, quad};
 use super::unpack::Stored;
 use crate::matmul::activations::{GROUP, Group};
 use crate::matmul::kernels::Rows;
@@ -14,9 +14,10 @@ use crate::matmul::kernels::Rows;
 /// The lanes of the first quad; those of the others are beside them.
 const QUAD: __mmask16 = 0x1111;
 
-/// The last blocks of the activations of `N` tokens, at most a quad.
+/// The last blocks of the activations of up to `N` tokens, at most a quad.
 pub(super) struct Tail<const N: usize> {
     n_blocks: usize,
+    n_tokens: usize,
     /// The quad four times.
     x: [Group; N],
 }
@@ -36,13 +37,14 @@ impl<const N: usize> Tail<N> {
     pub(super) fn new<S: Stored<H>, const H: usize>(
         n_blocks: usize,
         groups: &[Group],
+        n_tokens: usize,
     ) -> Option<Tail<N>> {
-        let (n_groups, n_blocks) = (groups.len() / N, n_blocks % GROUP);
+        let (n_groups, n_blocks) = (groups.len() / n_tokens, n_blocks % GROUP);
         if !Tail::<N>::takes::<S, H>(n_blocks) {
             return None;
         }
         let mut x = [Group::ZERO; N];
-        for n in 0..N {
+        for n in 0..n_tokens {
             let last = &groups[(n + 1) * n_groups - 1];
             for (to, from) in
                 x[n].codes.as_flattened_mut().iter_mut().zip(last.codes.as_flattened())
@@ -56,7 +58,7 @@ impl<const N: usize> Tail<N> {
             x[n].init = four_times(last.init);
             x[n].init_first = four_times(last.init_first);
         }
-        Some(Tail { n_blocks, x })
+        Some(Tail { n_blocks, n_tokens, x })
     }
 
     /// Adds what the last blocks of the first rows of `rows` give to their sums.
@@ -89,24 +91,20 @@ impl<const N: usize> Tail<N> {
                 minima[h] = _mm512_mask_permutexvar_ps(minima[h], mask, lanes, of_row[h]);
             }
         }
-        let mut together = [_mm512_setzero_ps(); N];
-        for n in 0..N {
+        let weights = [Unpacked { codes: arrange::<S, H>(quads), scales, minima }];
+        for n in 0..self.n_tokens {
+            let mut together = _mm512_setzero_ps();
             for q in 0..n_rows {
-                let sums = sums[q][n];
-                together[n] = _mm512_mask_permute_ps::<0>(together[n], QUAD << q, sums);
+                together = _mm512_mask_permute_ps::<0>(together, QUAD << q, sums[q][n]);
             }
-        }
-        let x = self.x.each_ref();
-        let codes = arrange::<S, H>(quads);
-        let together = multiply::<S, H, N>(codes, scales, minima, x, together);
-        for n in 0..N {
+            let [together] = multiply::<S, H, 1>(&weights, &self.x[n], [together]);
             for q in 0..n_rows {
                 let sums = &mut sums[q][n];
                 *sums = match q {
-                    0 => _mm512_mask_mov_ps(*sums, QUAD, together[n]),
-                    1 => _mm512_mask_permute_ps::<1>(*sums, QUAD, together[n]),
-                    2 => _mm512_mask_permute_ps::<2>(*sums, QUAD, together[n]),
-                    _ => _mm512_mask_permute_ps::<3>(*sums, QUAD, together[n]),
+                    0 => _mm512_mask_mov_ps(*sums, QUAD, together),
+                    1 => _mm512_mask_permute_ps::<1>(*sums, QUAD, together),
+                    2 => _mm512_mask_permute_ps::<2>(*sums, QUAD, together),
+                    _ => _mm512_mask_permute_ps::<3>(*sums, QUAD, together),
                 };
             }
         }

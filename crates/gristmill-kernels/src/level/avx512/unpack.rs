@@ -135,6 +135,11 @@ const fn windows<L: Layout>(quad: usize, half: usize) -> (usize, usize) {
     if end <= b + 64 { (a, b) } else { (start, end - 64) }
 }
 
+/// The same for every quad.
+const fn all_windows<L: Layout>(half: usize) -> [(usize, usize); 4] {
+    [windows::<L>(0, half), windows::<L>(1, half), windows::<L>(2, half), windows::<L>(3, half)]
+}
+
 /// The index of the byte at `offset` of the group among the 128 bytes of two windows.
 const fn index(offset: usize, windows: (usize, usize)) -> usize {
     if offset - windows.0 < 64 { offset - windows.0 } else { 64 + offset - windows.1 }
@@ -301,10 +306,13 @@ pub(super) fn nibbles(bytes: __m512i) -> [__m512i; 2] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn gather<L: Layout, const FULL: bool>(group: &[u8], quad: usize, half: usize) -> __m512i {
-    let (a, b) = windows::<L>(quad, half);
+    let (windows, orders) = if half == 0 {
+        (const { all_windows::<L>(0) }, &const { code_tables::<L>(0) })
+    } else {
+        (const { all_windows::<L>(1) }, &const { code_tables::<L>(1) })
+    };
+    let (a, b) = windows[quad];
     let (a, b) = (load::<FULL>(group, a), load::<FULL>(group, b));
-    let orders =
-        if half == 0 { &const { code_tables::<L>(0) } } else { &const { code_tables::<L>(1) } };
     _mm512_permutex2var_epi8(a, table(&orders[quad]), b)
 }
 
@@ -317,7 +325,7 @@ fn with_fifth<L: Layout, const FULL: bool>(
     quad: usize,
     half: usize,
 ) -> __m512i {
-    let (a, b) = windows::<L>(quad, 0);
+    let (a, b) = const { all_windows::<L>(0) }[quad];
     let (a, b) = (load::<FULL>(group, a), load::<FULL>(group, b));
     let orders =
         if half == 0 { &const { high_tables::<L>(0) } } else { &const { high_tables::<L>(1) } };
