@@ -19,6 +19,11 @@ pub(crate) fn run(parts: &[String]) -> Result {
     if parts.iter().any(|part| part.starts_with('-')) {
         return Err("usage: cargo xtask calls [PART OF A FUNCTION'S NAME…]".into());
     }
+    if !cfg!(target_arch = "x86_64") {
+        return Err(
+            "calls: only instructions of x86-64 are understood; run it on such a machine".into()
+        );
+    }
     // Names of this kind say of what types a function was compiled for.
     let folder = target().join("calls");
     let mut build = cargo(&["build", "--release", "--locked", "--package", "gristmill-kernels"]);
@@ -27,8 +32,15 @@ pub(crate) fn run(parts: &[String]) -> Result {
     let library = folder.join("release/libgristmill_kernels.rlib");
     let mut objdump = Command::new("objdump");
     objdump.args(["--disassemble", "--reloc", "--demangle", "--no-show-raw-insn"]);
-    let disassembly = output(objdump.arg(library))?;
+    let disassembly = output(objdump.arg(&library))
+        .map_err(|error| format!("{error}; objdump comes with binutils"))?;
     let functions = functions(&disassembly);
+    if functions.is_empty() {
+        return Err(format!(
+            "{}: no function is named {LEVELS}…; were they moved?",
+            library.display()
+        ));
+    }
     let mut n_functions = 0;
     for Function { name, instructions } in &functions {
         let calls = calls_in_inner_loops(instructions);
