@@ -40,7 +40,8 @@ fn write(shape: &Shape, dtype: DType, out: &Path) -> gristmill_tensor::Result<()
     let sink = Gguf.create(AtomicFile::create(out, true)?, &header)?;
     let mut noise = Noise::new();
     for (index, info) in tensors.iter().enumerate() {
-        let slab_bytes = ((8 << 20) / info.row_bytes()).max(1) * info.row_bytes();
+        // Large enough that the file cache, where it can, holds them in large pages, as it does what it reads itself.
+        let slab_bytes = ((32 << 20) / info.row_bytes()).max(1) * info.row_bytes();
         let n_bytes = info.n_bytes();
         let mut offset = 0;
         while offset < n_bytes {

@@ -4,7 +4,8 @@
 //! best CPUs. Weights are the unsigned side. Byte permutes of two registers (VBMI) take any block format apart in
 //! place, so the weights are multiplied as they lie in the file, with no repacking at load.
 //!
-//! - `unpack`: stored blocks to registers, driven by the layout table; `superblock`: the same for the K types.
+//! - `unpack`: stored blocks to registers, driven by the layout table; `superblock`: the same for the K types;
+//!   `arrange`: sixteen blocks in the order of the activations; `fifth`: their fifth bits.
 //! - `gemv`: one token, one row after the other, as fast as the memory delivers; `tail`: the ends of rows.
 //! - `gemm`: many tokens, panels of 32 rows and register tiles of 32 x 6.
 //! - `int16`: F16 and BF16 weights times many tokens.
@@ -14,6 +15,8 @@
     reason = "functions with target features are called once the CPU has been asked"
 )]
 
+mod arrange;
+mod fifth;
 mod gemm;
 mod gemv;
 mod int16;

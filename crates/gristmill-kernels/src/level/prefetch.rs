@@ -4,9 +4,41 @@
     expect(unsafe_code, reason = "a prefetch is an instruction")
 )]
 
+#[cfg(target_arch = "x86_64")]
+use std::sync::LazyLock;
+
 /// How far ahead of use the weights of a few tokens are asked for. Compute between the loads shortens the window in
 /// which the CPU looks ahead by itself.
 pub(crate) const AHEAD: usize = 9216;
+
+/// Whether asking for what one token's products read next pays on this CPU, whose own prefetchers see one sequential
+/// stream per thread.
+///
+/// An answer that is asked for occupies one of the few buffers for misses of the nearest cache until it comes, which
+/// bounds the pace of the whole stream; what the CPU fetches by itself waits in the next cache. Zen 5 has buffers
+/// enough; with them, it reads 1.1 times as fast, and Zen 4 two thirds as fast.
+pub(crate) fn stream_is_asked_for() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        static ANSWER: LazyLock<bool> = LazyLock::new(is_zen5);
+        *ANSWER
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    true
+}
+
+/// Whether this is a Zen 5 or one of its successors.
+#[cfg(target_arch = "x86_64")]
+fn is_zen5() -> bool {
+    use std::arch::x86_64::__cpuid;
+    #[allow(unused_unsafe, reason = "newer compilers know that it is safe")]
+    // SAFETY: every x86-64 CPU has the instruction.
+    let (maker, signature) = unsafe { (__cpuid(0), __cpuid(1).eax) };
+    let is_amd =
+        [maker.ebx, maker.edx, maker.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD";
+    let (family, extended) = (signature >> 8 & 15, signature >> 20 & 255);
+    is_amd && family == 15 && family + extended >= 0x1a
+}
 
 /// Asks for the lines `distance` bytes after those of `bytes`. Past the end of what they are a part of this asks for
 /// nothing useful, which does no harm.
@@ -15,10 +47,11 @@ pub(crate) fn prefetch(bytes: &[u8], distance: usize) {
     lines::<false>(bytes.as_ptr().addr().wrapping_add(distance), bytes.len());
 }
 
-/// As [`prefetch`], for what is read once: it need not displace what is read again from the larger caches.
+/// As [`prefetch`], of `n_bytes` from the start of `bytes`, for what is read once: it need not displace what is read
+/// again from the larger caches. A number that the compiler knows leaves no loop between the products.
 #[inline(always)]
-pub(crate) fn prefetch_once(bytes: &[u8], distance: usize) {
-    lines::<true>(bytes.as_ptr().addr().wrapping_add(distance), bytes.len());
+pub(crate) fn prefetch_once(bytes: &[u8], n_bytes: usize, distance: usize) {
+    lines::<true>(bytes.as_ptr().addr().wrapping_add(distance), n_bytes);
 }
 
 /// Asks for the lines of `n_bytes` bytes at an address, which may be any.

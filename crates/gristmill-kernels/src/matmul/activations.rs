@@ -56,7 +56,7 @@ impl Arrangement {
     }
 
     /// Where the numbers of block `b` stand.
-    pub(crate) fn lane(self, b: usize) -> usize {
+    pub(crate) const fn lane(self, b: usize) -> usize {
         match self {
             Arrangement::Quads => b,
             Arrangement::Dwords => 4 * (b % 4) + b / 4,

@@ -80,6 +80,11 @@ pub(crate) trait Widen: 'static {
     /// Fresh memory.
     const SCRATCH: Self::Scratch;
 
+    /// Bytes of a whole piece.
+    fn piece_bytes(dtype: DType) -> usize {
+        dtype.row_bytes(PIECE).expect("a piece is whole blocks")
+    }
+
     /// The elements that `bytes` hold.
     fn piece<'a>(dtype: DType, bytes: &'a [u8], scratch: &'a mut Self::Scratch) -> Self::Piece<'a>;
 }
@@ -101,6 +106,12 @@ macro_rules! plain_numbers {
             type Piece<'a> = Stored<'a, $name>;
             type Scratch = ();
             const SCRATCH: () = ();
+
+            // Known to the compiler.
+            #[inline(always)]
+            fn piece_bytes(_: DType) -> usize {
+                $bytes * PIECE
+            }
 
             #[inline(always)]
             fn piece<'a>(_: DType, bytes: &'a [u8], _: &'a mut ()) -> Stored<'a, $name> {

@@ -16,7 +16,7 @@ use super::transpose::transpose;
 use super::unpack::Stored;
 use crate::Tile;
 use crate::level::Level;
-use crate::level::prefetch::{AHEAD, Ahead, prefetch_once};
+use crate::level::prefetch::{AHEAD, Ahead, prefetch_once, stream_is_asked_for};
 use crate::matmul::activations::{Arrangement, BLOCK, GROUP, Group};
 use crate::matmul::gemv::{FEW, FewKernel};
 use crate::matmul::kernels::Rows;
@@ -128,15 +128,15 @@ fn chains<S: Stored<H>, const H: usize, const N: usize, const R: usize>(
 ) {
     let (group_bytes, n_groups) = (4 * S::QUAD_BYTES, groups.len() / n_tokens);
     let is_whole = slice.len() == n_groups;
+    let ask = is_whole && stream_is_asked_for();
     for g in slice {
         let n_blocks = GROUP.min(n_blocks - g * GROUP);
-        if is_whole {
-            for r in 0..R {
-                let here = &from[r][g * group_bytes..];
-                prefetch_once(&here[..n_blocks * S::QUAD_BYTES / 4], AHEAD);
-            }
-        } else {
+        if !is_whole {
             next.ask();
+        } else if ask {
+            for r in 0..R {
+                prefetch_once(&from[r][g * group_bytes..], group_bytes, AHEAD);
+            }
         }
         if Tail::<N>::takes::<S, H>(n_blocks) {
             break;
@@ -182,14 +182,9 @@ impl<const H: usize> Unpacked<H> {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn unpacked<S: Stored<H>, const H: usize>(weights: &[u8], n_blocks: usize) -> Unpacked<H> {
     let present = ((1u32 << n_blocks) - 1) as __mmask16;
-    // Each by itself: called in a loop or a closure, unpacking would not be inlined.
-    let codes = arrange::<S, H>([
-        quad::<S, H, true>(weights, 0),
-        quad::<S, H, true>(weights, 1),
-        quad::<S, H, true>(weights, 2),
-        quad::<S, H, true>(weights, 3),
-    ]);
     // SAFETY: this function has the instructions.
+    let codes = unsafe { S::arranged(weights) };
+    // SAFETY: as above.
     let mut scales = unsafe { S::scales::<true>(weights) };
     // SAFETY: as above.
     let mut minima = unsafe { S::minima::<true>(weights) };
@@ -241,57 +236,6 @@ pub(super) fn multiply<S: Stored<H>, const H: usize, const R: usize>(
         }
     }
     sums
-}
-
-/// What [`arrange`] takes: the codes of a quad, or only the bytes that they are nibbles of.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn quad<S: Stored<H>, const H: usize, const FULL: bool>(
-    weights: &[u8],
-    q: usize,
-) -> [__m512i; 2] {
-    if S::NIBBLES {
-        // SAFETY: this function has the instructions.
-        [unsafe { S::bytes::<FULL>(weights, q) }, _mm512_setzero_si512()]
-    } else {
-        // SAFETY: as above.
-        unsafe { S::quad::<FULL>(weights, q) }
-    }
-}
-
-/// The codes of four quads, arranged as those of the activations.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn arrange<S: Stored<H>, const H: usize>(quads: [[__m512i; 2]; 4]) -> [__m512i; 8] {
-    let mut codes = [_mm512_setzero_si512(); 8];
-    let first = dwords(quads.map(|quad| quad[0]));
-    if S::NIBBLES {
-        for j in 0..4 {
-            // SAFETY: this function has the instructions.
-            [codes[j], codes[4 + j]] = unsafe { S::split(first[j]) };
-        }
-    } else {
-        codes[..4].copy_from_slice(&first);
-        codes[4..].copy_from_slice(&dwords(quads.map(|quad| quad[1])));
-    }
-    codes
-}
-
-/// Of four quads, each the same sixteen bytes of four blocks, dword `j` of every block: lane `4 i + q` is block `i` of
-/// quad `q`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn dwords(quads: [__m512i; 4]) -> [__m512i; 4] {
-    let low =
-        [_mm512_unpacklo_epi32(quads[0], quads[1]), _mm512_unpacklo_epi32(quads[2], quads[3])];
-    let high =
-        [_mm512_unpackhi_epi32(quads[0], quads[1]), _mm512_unpackhi_epi32(quads[2], quads[3])];
-    [
-        _mm512_unpacklo_epi64(low[0], low[1]),
-        _mm512_unpackhi_epi64(low[0], low[1]),
-        _mm512_unpacklo_epi64(high[0], high[1]),
-        _mm512_unpackhi_epi64(high[0], high[1]),
-    ]
 }
 
 /// Numbers of sixteen blocks, from the order of the blocks to that of the lanes.

@@ -4,7 +4,8 @@
 
 use std::arch::x86_64::*;
 
-use super::gemv::{dwords, floats, lanes_of_blocks, line};
+use super::arrange::dwords;
+use super::gemv::{floats, lanes_of_blocks, line};
 use super::transpose::transpose;
 use crate::matmul::activations::{BLOCK, GROUP, Group, TINY};
 

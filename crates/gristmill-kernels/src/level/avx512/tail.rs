@@ -6,7 +6,8 @@
 
 use std::arch::x86_64::*;
 
-use super::gemv::{Unpacked, arrange, line, multiply, quad};
+use super::arrange::{arrange, quad};
+use super::gemv::{Unpacked, line, multiply};
 use super::unpack::Stored;
 use crate::matmul::activations::{GROUP, Group};
 use crate::matmul::kernels::Rows;

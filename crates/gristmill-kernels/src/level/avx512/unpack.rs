@@ -7,6 +7,8 @@
 
 use std::arch::x86_64::*;
 
+use super::arrange::{arrange_group, dwords};
+use super::fifth::add_fifth_bits;
 use crate::matmul::blocks::{Blocks, Plain};
 use crate::matmul::layout::{Layout, Scale};
 
@@ -57,6 +59,13 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
         // SAFETY: as above.
         let high = unsafe { Self::codes(high) };
         [low, high]
+    }
+
+    /// The codes of all sixteen blocks, arranged as those of the activations.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
+        arrange_group::<Self, H>(group)
     }
 
     /// The scales of the blocks: of all their weights, or of their first and their last sixteen.
@@ -117,7 +126,7 @@ const fn group_bytes<L: Layout>() -> usize {
 }
 
 /// Where line `line` of a group starts; the last one reaches back, so that it ends with the group.
-const fn line_start<L: Layout>(line: usize) -> usize {
+pub(super) const fn line_start<L: Layout>(line: usize) -> usize {
     let last = group_bytes::<L>() - 64;
     if 64 * line < last { 64 * line } else { last }
 }
@@ -141,7 +150,7 @@ const fn all_windows<L: Layout>(half: usize) -> [(usize, usize); 4] {
 }
 
 /// The index of the byte at `offset` of the group among the 128 bytes of two windows.
-const fn index(offset: usize, windows: (usize, usize)) -> usize {
+pub(super) const fn index(offset: usize, windows: (usize, usize)) -> usize {
     if offset - windows.0 < 64 { offset - windows.0 } else { 64 + offset - windows.1 }
 }
 
@@ -173,7 +182,7 @@ const fn high_tables<L: Layout>(half: usize) -> [Line; 4] {
 }
 
 /// Pairs of lines in a group.
-const fn n_pairs<L: Layout>() -> usize {
+pub(super) const fn n_pairs<L: Layout>() -> usize {
     group_bytes::<L>().div_ceil(128)
 }
 
@@ -254,6 +263,26 @@ impl<L: Layout> Stored<1> for Plain<L> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn codes(nibbles: __m512i) -> __m512i {
         plain_codes::<L>(nibbles)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
+        if L::HIGH.is_none() {
+            return arrange_group::<Self, 1>(group);
+        }
+        let low = dwords([
+            gather::<L, true>(group, 0, 0),
+            gather::<L, true>(group, 1, 0),
+            gather::<L, true>(group, 2, 0),
+            gather::<L, true>(group, 3, 0),
+        ]);
+        let mut codes = [_mm512_setzero_si512(); 8];
+        for j in 0..4 {
+            [codes[j], codes[4 + j]] = nibbles(low[j]);
+        }
+        add_fifth_bits::<L>(group, &mut codes);
+        codes
     }
 
     #[inline]

@@ -56,7 +56,7 @@ fn chains<M: Multiply, S: Stored<H>, const H: usize>(
 ) -> [float32x4_t; 2] {
     let mut sums = [vdupq_n_f32(0.0); 2];
     for (i, eight) in row.chunks(S::EIGHT_BYTES).enumerate() {
-        prefetch_once(eight, AHEAD);
+        prefetch_once(eight, S::EIGHT_BYTES, AHEAD);
         let eight = padding.whole(eight, S::EIGHT_BYTES);
         add_eight::<M, S, H>(eight, &x[i / 2], i % 2, &mut sums);
     }
