@@ -11,6 +11,10 @@ use std::sync::LazyLock;
 /// which the CPU looks ahead by itself.
 pub(crate) const AHEAD: usize = 9216;
 
+/// How far ahead of use lines are touched in order where they are not asked for: behind what the CPU has fetched.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const SOON: usize = 256;
+
 /// Whether asking for what one token's products read next pays on this CPU, whose own prefetchers see one sequential
 /// stream per thread.
 ///
@@ -52,6 +56,21 @@ pub(crate) fn prefetch(bytes: &[u8], distance: usize) {
 #[inline(always)]
 pub(crate) fn prefetch_once(bytes: &[u8], n_bytes: usize, distance: usize) {
     lines::<true>(bytes.as_ptr().addr().wrapping_add(distance), n_bytes);
+}
+
+/// Reads a byte of each line of `n_bytes` from `distance` bytes after the start of `bytes`, in order, if all are there.
+///
+/// A CPU's own prefetchers follow first touches that come in the order of addresses. With this, one thread of a Zen 4
+/// reads 21 GB/s of Q8_0 instead of 18.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn touch(bytes: &[u8], n_bytes: usize, distance: usize) {
+    if let Some(bytes) = bytes.get(distance..distance + n_bytes) {
+        for line in bytes.iter().step_by(64) {
+            // SAFETY: a reference can be read.
+            unsafe { std::ptr::read_volatile(line) };
+        }
+    }
 }
 
 /// Asks for the lines of `n_bytes` bytes at an address, which may be any.

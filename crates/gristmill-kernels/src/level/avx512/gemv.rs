@@ -16,7 +16,7 @@ use super::transpose::transpose;
 use super::unpack::Stored;
 use crate::Tile;
 use crate::level::Level;
-use crate::level::prefetch::{AHEAD, Ahead, prefetch_once, stream_is_asked_for};
+use crate::level::prefetch::{AHEAD, Ahead, SOON, prefetch_once, stream_is_asked_for, touch};
 use crate::matmul::activations::{Arrangement, BLOCK, GROUP, Group};
 use crate::matmul::gemv::{FEW, FewKernel};
 use crate::matmul::kernels::Rows;
@@ -133,9 +133,14 @@ fn chains<S: Stored<H>, const H: usize, const N: usize, const R: usize>(
         let n_blocks = GROUP.min(n_blocks - g * GROUP);
         if !is_whole {
             next.ask();
-        } else if ask {
+        } else {
             for r in 0..R {
-                prefetch_once(&from[r][g * group_bytes..], group_bytes, AHEAD);
+                let here = &from[r][g * group_bytes..];
+                if ask {
+                    prefetch_once(here, group_bytes, AHEAD);
+                } else if S::JUMPS {
+                    touch(here, group_bytes, SOON);
+                }
             }
         }
         if Tail::<N>::takes::<S, H>(n_blocks) {
