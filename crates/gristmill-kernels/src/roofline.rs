@@ -67,6 +67,8 @@ pub fn read_bandwidth(team: &Team, n_bytes: usize) -> io::Result<f64> {
 pub enum Arithmetic {
     /// Single precision.
     F32,
+    /// Floats of sixteen bits with eight for the exponent.
+    Bf16,
     /// Integers of up to 16 bits.
     Int16,
     /// Integers of up to 8 bits.
@@ -81,6 +83,7 @@ impl Arithmetic {
         Some(match kernels_at(level(), dtype).way(n_tokens, false).form {
             Form::F32 => Arithmetic::F32,
             Form::Int16 => Arithmetic::Int16,
+            Form::Bf16 => Arithmetic::Bf16,
             Form::Int8 => Arithmetic::Int8,
         })
     }
@@ -89,6 +92,7 @@ impl Arithmetic {
     pub fn name(self) -> &'static str {
         match self {
             Arithmetic::F32 => "f32",
+            Arithmetic::Bf16 => "bf16",
             Arithmetic::Int16 => "int16",
             Arithmetic::Int8 => "int8",
         }
@@ -96,7 +100,12 @@ impl Arithmetic {
 
     /// Multiplications and additions that the team does per second with the instructions of the level in use.
     pub fn peak(self, team: &Team) -> f64 {
-        if self == Arithmetic::F32 {
+        #[cfg(target_arch = "x86_64")]
+        if self == Arithmetic::Bf16 && avx512::bf16::is_available() {
+            return arithmetic_peak(team, 2 * 32, &avx512::peak::bf16);
+        }
+        // Where there is nothing narrower, floats are widened.
+        if matches!(self, Arithmetic::F32 | Arithmetic::Bf16) {
             let run = |repeats| dispatch(MulAdds { repeats });
             return arithmetic_peak(team, 2 * LANES, &run);
         }

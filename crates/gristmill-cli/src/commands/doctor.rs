@@ -6,6 +6,7 @@ mod machine;
 use gristmill::kernels::roofline::{Arithmetic, read_bandwidth};
 use gristmill::kernels::{Level, Team, level};
 use gristmill::quant::CODECS;
+use gristmill::tensor::DType;
 use serde_json::json;
 
 use crate::args::Doctor;
@@ -21,7 +22,7 @@ struct Speeds {
     /// Bytes read by one thread, and by all.
     read: [f64; 2],
     /// Operations by all threads.
-    compute: [(Arithmetic, f64); 3],
+    compute: Vec<(Arithmetic, f64)>,
 }
 
 /// Looks, measures, and says what is wrong.
@@ -41,10 +42,12 @@ pub(crate) fn run(args: Doctor) -> Result {
 fn measure(n_threads: usize) -> Result<Speeds> {
     let (team, n_bytes) = (Team::new(n_threads), read_bytes());
     let read = |team: &Team| read_bandwidth(team, n_bytes).map_err(at("memory to read"));
+    let has_bf16 = Arithmetic::of(DType::BF16, usize::MAX) == Some(Arithmetic::Bf16);
+    let kinds = [Arithmetic::Int8, Arithmetic::Bf16, Arithmetic::Int16, Arithmetic::F32];
+    let kinds = kinds.into_iter().filter(|&kind| kind != Arithmetic::Bf16 || has_bf16);
     Ok(Speeds {
         read: [read(&Team::new(1))?, read(&team)?],
-        compute: [Arithmetic::Int8, Arithmetic::Int16, Arithmetic::F32]
-            .map(|arithmetic| (arithmetic, arithmetic.peak(&team))),
+        compute: kinds.map(|arithmetic| (arithmetic, arithmetic.peak(&team))).collect(),
     })
 }
 
@@ -93,9 +96,11 @@ fn print(machine: &Machine, speeds: &Speeds, n_threads: usize, advice: &[String]
     }
     let [one, all] = speeds.read.map(|rate| format!("{:.1} GB/s", rate / 1e9));
     line("reads", format!("{one} with one thread, {all} with {n_threads}"));
-    let compute = speeds
+    let compute: Vec<String> = speeds
         .compute
-        .map(|(arithmetic, rate)| format!("{:.0} GOP/s in {}", rate / 1e9, arithmetic.name()));
+        .iter()
+        .map(|(arithmetic, rate)| format!("{:.0} GOP/s in {}", rate / 1e9, arithmetic.name()))
+        .collect();
     line("computes", format!("{}, with {n_threads}", compute.join(", ")));
     line("threads", format!("{n_threads}"));
     for (arithmetic, types) in types_by_arithmetic() {

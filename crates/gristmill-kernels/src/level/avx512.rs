@@ -8,7 +8,7 @@
 //!   `arrange`: sixteen blocks in the order of the activations; `fifth`: their fifth bits.
 //! - `gemv`: one token, one row after the other, as fast as the memory delivers; `tail`: the ends of rows.
 //! - `gemm`: many tokens, panels of 32 rows and register tiles of 32 x 6.
-//! - `int16`: F16 and BF16 weights times many tokens.
+//! - `pairs`: panels of F16 and BF16 weights, for many tokens: `bf16` where the CPU multiplies such numbers, else `int16`.
 //! - `quantize`: activations to int8. `transpose`: the shuffle both packers share.
 #![expect(
     unsafe_code,
@@ -16,10 +16,12 @@
 )]
 
 mod arrange;
+pub(crate) mod bf16;
 mod fifth;
 mod gemm;
 mod gemv;
 mod int16;
+mod pairs;
 pub(crate) mod peak;
 mod quantize;
 mod superblock;
@@ -55,6 +57,7 @@ pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
 pub(crate) fn fast(dtype: DType) -> Option<Way> {
     match dtype {
         DType::F16 => Some(Way::tiles::<int16::Int16<int16::F16>>()),
+        DType::BF16 if bf16::is_available() => Some(Way::tiles::<bf16::Bf16>()),
         DType::BF16 => Some(Way::tiles::<int16::Int16<int16::Bf16>>()),
         _ => None,
     }

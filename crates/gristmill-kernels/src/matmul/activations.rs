@@ -177,6 +177,35 @@ impl WideColumn {
     }
 }
 
+/// A block of one token in BF16.
+#[derive(Clone, Copy, Default)]
+#[repr(transparent)]
+pub(crate) struct PairColumn(
+    /// Two elements each, the first in the low half.
+    pub [i32; BLOCK / 2],
+);
+
+impl PairColumn {
+    /// A block, or what is left of one at the end of a row.
+    fn of(x: &[f32]) -> PairColumn {
+        let mut bits = [0; BLOCK];
+        for (bits, x) in bits.iter_mut().zip(x) {
+            *bits = nearest_bf16(x.to_bits());
+        }
+        PairColumn(std::array::from_fn(|i| (bits[2 * i] | bits[2 * i + 1] << 16) as i32))
+    }
+}
+
+/// The bits of the nearest BF16 number, halves to the even one, of an f32.
+#[inline(always)]
+fn nearest_bf16(bits: u32) -> u32 {
+    const INFINITY: u32 = f32::INFINITY.to_bits();
+    let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1))) >> 16;
+    // A NaN stays one, whichever of its bits are lost.
+    let nan = bits >> 16 | 0x40;
+    if bits & 0x7fff_ffff > INFINITY { nan } else { rounded }
+}
+
 /// The nearest integer of a number within ±2^22, halves to the even one: added to 1.5 * 2^23 it stands in the lowest
 /// bits of the sum.
 #[inline(always)]
@@ -200,6 +229,8 @@ pub struct Activations {
     floats: Vec<f32>,
     /// The int16 form in tiles.
     wide_columns: Vec<WideColumn>,
+    /// The BF16 form in tiles.
+    pair_columns: Vec<PairColumn>,
     /// The forms that are those of the rows as they are now.
     made: Vec<(Form, Option<TileShape>)>,
     /// Whether the forms are those of normalized rows.
@@ -294,6 +325,15 @@ impl Activations {
         &self.wide_columns
     }
 
+    /// All tokens in tiles of BF16 blocks.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only some CPUs with AVX-512 multiply these")
+    )]
+    pub(crate) fn pair_columns(&self) -> &[PairColumn] {
+        &self.pair_columns
+    }
+
     /// Before products of the rows, or of what `norm` makes of them.
     pub(crate) fn begin(&mut self, norm: Option<Norm<'_>>) {
         // The last norm may have been another.
@@ -322,12 +362,19 @@ impl Activations {
                     x.iter().enumerate().for_each(|(i, &x)| put.step(i, x));
                 });
             }
-            (Form::Int16, None) => unreachable!("a single row is multiplied in f32"),
+            (Form::Int16 | Form::Bf16, None) => unreachable!("a single row is multiplied in f32"),
             (Form::Int16, Some(shape)) => {
                 let n_blocks = self.n_in.div_ceil(BLOCK);
                 source.fill_tiles(team, n_blocks, shape, &mut self.wide_columns, |x, put| {
                     let blocks = x.chunks(BLOCK).enumerate();
                     blocks.for_each(|(b, x)| put.step(b, WideColumn::of(x)));
+                });
+            }
+            (Form::Bf16, Some(shape)) => {
+                let n_blocks = self.n_in.div_ceil(BLOCK);
+                source.fill_tiles(team, n_blocks, shape, &mut self.pair_columns, |x, put| {
+                    let blocks = x.chunks(BLOCK).enumerate();
+                    blocks.for_each(|(b, x)| put.step(b, PairColumn::of(x)));
                 });
             }
             (Form::Int8, None) => {

@@ -77,6 +77,12 @@ pub(crate) enum Form {
         expect(dead_code, reason = "only AVX-512 multiplies these faster")
     )]
     Int16,
+    /// BF16 numbers.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only some CPUs with AVX-512 multiply these")
+    )]
+    Bf16,
 }
 
 /// Multiplies some rows of a weight with the activations. The tile's rows are the tokens, its columns the rows of the

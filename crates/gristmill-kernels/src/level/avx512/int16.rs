@@ -10,26 +10,23 @@ use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
 use super::gemm::{add, write};
+use super::pairs::{Pairs, pack};
 use super::quantize::scales_and_inverses;
 use crate::Tile;
 use crate::level::Level;
-use crate::level::avx512::transpose::transpose;
-use crate::level::prefetch::{Ahead, prefetch};
+use crate::level::prefetch::Ahead;
 use crate::matmul::activations::{Activations, BLOCK, WIDEST, WideColumn};
 use crate::matmul::gemm::{TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
 use crate::matmul::order::Order;
 
-/// Bytes of a stored weight.
-const STORED: usize = 2;
-
 /// How stored 16-bit floats are widened.
 pub(super) trait Stored: 'static {
-    /// Sixteen of them.
+    /// The low and the high one of each dword.
     ///
     /// # Safety
     /// The CPU has the instructions of this level.
-    unsafe fn widen(words: __m256i) -> __m512;
+    unsafe fn widen(pairs: __m512i) -> [__m512; 2];
 }
 
 pub(super) struct F16;
@@ -38,16 +35,19 @@ pub(super) struct Bf16;
 impl Stored for F16 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn widen(words: __m256i) -> __m512 {
-        _mm512_cvtph_ps(words)
+    unsafe fn widen(pairs: __m512i) -> [__m512; 2] {
+        let low = _mm512_cvtepi32_epi16(pairs);
+        let high = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(pairs));
+        [_mm512_cvtph_ps(low), _mm512_cvtph_ps(high)]
     }
 }
 
 impl Stored for Bf16 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn widen(words: __m256i) -> __m512 {
-        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(words)))
+    unsafe fn widen(pairs: __m512i) -> [__m512; 2] {
+        let high = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32));
+        [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(high)]
     }
 }
 
@@ -85,7 +85,7 @@ impl<S: Stored> TileKernel for Int16<S> {
     fn pack(rows: &Rows<'_>, order: Order, panel: &mut [Block]) {
         assert!(Level::Avx512.is_available() && rows.n_rows() > 0);
         // SAFETY: the CPU has been asked.
-        unsafe { pack::<S>(rows, order, panel) }
+        unsafe { pack::<Self>(rows, order, panel) }
     }
 
     fn tile(
@@ -109,65 +109,31 @@ impl<S: Stored> TileKernel for Int16<S> {
     }
 }
 
-/// Blocks of a row that are read one after the other.
-const RUN: usize = 8;
+impl<S: Stored> Pairs for Int16<S> {
+    type Block = Block;
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn pack<S: Stored>(rows: &Rows<'_>, order: Order, panel: &mut [Block]) {
-    let last = rows.n_rows() - 1;
-    for half in 0..2 {
-        for start in (0..order.n_steps()).step_by(RUN) {
-            let n_blocks = RUN.min(order.n_steps() - start);
-            // Longer than what is used, or all rows would meet in the same sets of the cache.
-            let mut words = [[_mm256_setzero_si256(); 2 * RUN + 2]; 16];
-            for i in 0..16 {
-                // Rows that are not there are copies of the last; nobody looks at their sums.
-                let bytes = &rows.row(last.min(16 * half + i))[start * BLOCK * STORED..];
-                let bytes = &bytes[..bytes.len().min(RUN * BLOCK * STORED)];
-                prefetch(bytes, bytes.len());
-                for (words, bytes) in words[i].iter_mut().zip(bytes.chunks(32)) {
-                    let mask = u32::MAX >> (32 - bytes.len());
-                    // SAFETY: the mask lets through only bytes that are there.
-                    *words = unsafe { _mm256_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) };
-                }
-            }
-            for b in 0..n_blocks {
-                let mut columns = [_mm512_setzero_ps(); BLOCK];
-                for part in 0..2 {
-                    let mut square = [_mm512_setzero_si512(); 16];
-                    for i in 0..16 {
-                        // SAFETY: this function has the instructions.
-                        let sixteen = unsafe { S::widen(words[i][2 * b + part]) };
-                        square[i] = _mm512_castps_si512(sixteen);
-                    }
-                    for (k, column) in transpose(square).into_iter().enumerate() {
-                        columns[16 * part + k] = _mm512_castsi512_ps(column);
-                    }
-                }
-                pack_block(&columns, half, &mut panel[order.place(start + b)]);
-            }
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn put(pairs: [__m512i; BLOCK / 2], half: usize, block: &mut Block) {
+        // The bits of magnitudes sort like the numbers, in sixteen bits as in more; NaN above all.
+        let magnitude = _mm512_set1_epi16(i16::MAX);
+        let mut largest = _mm512_setzero_si512();
+        for pair in pairs {
+            largest = _mm512_max_epu16(largest, _mm512_and_si512(pair, magnitude));
         }
-    }
-}
-
-/// Quantizes sixteen rows of a block; `columns` are its weights, a row in each lane.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn pack_block(columns: &[__m512; BLOCK], half: usize, block: &mut Block) {
-    let magnitude = _mm512_set1_epi32(i32::MAX);
-    let mut amax = _mm512_setzero_si512();
-    for &column in columns {
-        // The bits of magnitudes sort like the numbers; NaN above all.
-        let bits = _mm512_and_si512(_mm512_castps_si512(column), magnitude);
-        amax = _mm512_max_epu32(amax, bits);
-    }
-    let (d, inverse, usable) = scales_and_inverses(amax, WIDEST);
-    block.d[half] = d;
-    for (pair, two) in columns.as_chunks::<2>().0.iter().enumerate() {
-        let low = _mm512_cvtps_epi32(_mm512_maskz_mul_ps(usable, two[0], inverse));
-        let high = _mm512_cvtps_epi32(_mm512_maskz_mul_ps(usable, two[1], inverse));
-        block.pairs[pair][half] =
-            _mm512_mask_blend_epi16(0xaaaa_aaaa, low, _mm512_slli_epi32::<16>(high));
+        // SAFETY: this function has the instructions.
+        let [low, high] = unsafe { S::widen(largest) };
+        let amax = _mm512_max_epu32(_mm512_castps_si512(low), _mm512_castps_si512(high));
+        let (d, inverse, usable) = scales_and_inverses(amax, WIDEST);
+        block.d[half] = d;
+        for (j, pair) in pairs.into_iter().enumerate() {
+            // SAFETY: as above.
+            let two = unsafe { S::widen(pair) };
+            let low = _mm512_cvtps_epi32(_mm512_maskz_mul_ps(usable, two[0], inverse));
+            let high = _mm512_cvtps_epi32(_mm512_maskz_mul_ps(usable, two[1], inverse));
+            block.pairs[j][half] =
+                _mm512_mask_blend_epi16(0xaaaa_aaaa, low, _mm512_slli_epi32::<16>(high));
+        }
     }
 }
 

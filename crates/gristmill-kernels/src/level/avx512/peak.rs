@@ -26,13 +26,13 @@ pub(crate) fn read(bytes: &[u8]) -> u64 {
 }
 
 macro_rules! chains {
-    ($(#[$doc:meta])* $name:ident, $instruction:ident) => {
+    ($(#[$doc:meta])* $name:ident, $instruction:ident, $features:literal, $is_available:expr, $ones:expr, $zero:expr) => {
         $(#[$doc])*
         pub(crate) fn $name(repeats: usize) {
-            #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+            #[target_feature(enable = $features)]
             fn run(repeats: usize) {
-                let factors = black_box([_mm512_set1_epi8(1); 2]);
-                let mut sums = [_mm512_setzero_si512(); CHAINS];
+                let factors = black_box([$ones; 2]);
+                let mut sums = [$zero; CHAINS];
                 for _ in 0..repeats {
                     for sum in &mut sums {
                         *sum = $instruction(*sum, factors[0], factors[1]);
@@ -40,9 +40,16 @@ macro_rules! chains {
                 }
                 black_box(sums);
             }
-            assert!(Level::Avx512.is_available());
+            assert!($is_available);
             // SAFETY: the CPU has been asked.
             unsafe { run(repeats) }
+        }
+    };
+    ($(#[$doc:meta])* $name:ident, $instruction:ident) => {
+        chains! {
+            $(#[$doc])*
+            $name, $instruction, "avx512f,avx512bw,avx512vnni", Level::Avx512.is_available(),
+            _mm512_set1_epi8(1), _mm512_setzero_si512()
         }
     };
 }
@@ -54,4 +61,9 @@ chains! {
 chains! {
     /// `CHAINS` times `repeats` multiplications of 32 pairs of words, with their sums.
     int16, _mm512_dpwssd_epi32
+}
+chains! {
+    /// `CHAINS` times `repeats` multiplications of 32 pairs of BF16 numbers, with their sums.
+    bf16, _mm512_dpbf16_ps, "avx512f,avx512bw,avx512bf16", super::bf16::is_available(),
+    _mm512_cvtne2ps_pbh(_mm512_set1_ps(1.0), _mm512_set1_ps(1.0)), _mm512_setzero_ps()
 }
