@@ -9,6 +9,7 @@
 
 pub(crate) mod activations;
 pub(crate) mod blocks;
+pub(crate) mod columns;
 mod float;
 pub(crate) mod gemm;
 #[cfg(target_arch = "x86_64")]

@@ -81,7 +81,8 @@ impl Arithmetic {
     pub fn of(dtype: DType, n_tokens: usize) -> Option<Arithmetic> {
         codec(dtype)?;
         Some(match kernels_at(level(), dtype).way(n_tokens, false).form {
-            Form::F32 => Arithmetic::F32,
+            // Both sides are widened.
+            Form::F32 | Form::F16 => Arithmetic::F32,
             Form::Int16 => Arithmetic::Int16,
             Form::Bf16 => Arithmetic::Bf16,
             Form::Int8 => Arithmetic::Int8,

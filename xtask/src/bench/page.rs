@@ -47,12 +47,11 @@ const SECTIONS: &[Section] = &[
             Gguf("llama-7b", "q5_1"),
             Gguf("llama-7b", "q5_k"),
             Gguf("llama-7b", "q6_k"),
-            Gguf("llama-1b", "f16"),
-            Gguf("llama-1b", "bf16"),
             Gguf("mpt-7b", "q4_0"),
         ],
         "-p 256 -n 16",
     ),
+    Section("speed-16-bit", &[Gguf("llama-1b", "f16"), Gguf("llama-1b", "bf16")], "-p 512 -n 16"),
     Section("speed-long", &[Gguf("llama-7b", "q4_0")], "-p 0 -n 16 -d 4096"),
     Section("speed-old", &[Ggml("gptj-6b", "q4_0"), Ggml("gptj-6b", "f16")], "-p 256 -n 16"),
     Section(

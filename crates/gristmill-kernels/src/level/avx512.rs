@@ -8,7 +8,8 @@
 //!   `arrange`: sixteen blocks in the order of the activations; `fifth`: their fifth bits.
 //! - `gemv`: one token, one row after the other, as fast as the memory delivers; `tail`: the ends of rows.
 //! - `gemm`: many tokens, panels of 32 rows and register tiles of 32 x 6.
-//! - `pairs`: panels of F16 and BF16 weights, for many tokens: `bf16` where the CPU multiplies such numbers, else `int16`.
+//! - `pairs`: panels of F16 and BF16 weights, for many tokens: `bf16` where the CPU multiplies such numbers, else `int16`;
+//!   `one`: one token.
 //! - `quantize`: activations to int8. `transpose`: the shuffle both packers share.
 #![expect(
     unsafe_code,
@@ -21,6 +22,7 @@ mod fifth;
 mod gemm;
 mod gemv;
 mod int16;
+mod one;
 mod pairs;
 pub(crate) mod peak;
 mod quantize;
@@ -36,7 +38,7 @@ use crate::matmul::activations::Group;
 use crate::matmul::blocks::integer_types;
 use crate::matmul::gemm::TileKernel;
 use crate::matmul::gemv::{FEW, few};
-use crate::matmul::kernels::{Kernels, Way};
+use crate::matmul::kernels::{Fast, Kernels, Way};
 use crate::matmul::{blocks, layout};
 use unpack::Stored;
 
@@ -53,14 +55,17 @@ pub(crate) fn kernels(dtype: DType) -> Option<Kernels> {
     integer_types!(table!)
 }
 
-/// How 16-bit floats are multiplied with many tokens, if weights of `dtype` are that.
-pub(crate) fn fast(dtype: DType) -> Option<Way> {
-    match dtype {
-        DType::F16 => Some(Way::tiles::<int16::Int16<int16::F16>>()),
-        DType::BF16 if bf16::is_available() => Some(Way::tiles::<bf16::Bf16>()),
-        DType::BF16 => Some(Way::tiles::<int16::Int16<int16::Bf16>>()),
-        _ => None,
-    }
+/// How 16-bit floats are multiplied faster, if weights of `dtype` are that.
+pub(crate) fn fast(dtype: DType) -> Option<Fast> {
+    let (one, many) = match dtype {
+        DType::F16 => (one::way::<one::F16>(), Way::tiles::<int16::Int16<int16::F16>>()),
+        DType::BF16 if bf16::is_available() => {
+            (one::way::<one::Bf16>(), Way::tiles::<bf16::Bf16>())
+        }
+        DType::BF16 => (one::way::<one::Bf16>(), Way::tiles::<int16::Int16<int16::Bf16>>()),
+        _ => return None,
+    };
+    Some(Fast { one, many })
 }
 
 fn int8<S: Stored<H>, const H: usize>() -> Kernels

@@ -9,8 +9,9 @@ pub(crate) mod peak;
 
 use gristmill_tensor::DType;
 
-use crate::matmul::activations::{BLOCK, Group, nearest, scale_and_inverse};
+use crate::matmul::activations::{BLOCK, Group, scale_and_inverse};
 use crate::matmul::blocks::integer_types;
+use crate::matmul::columns::nearest;
 use crate::matmul::gemm::TileKernel;
 use crate::matmul::kernels::{Kernels, Way};
 use crate::matmul::{blocks, layout};

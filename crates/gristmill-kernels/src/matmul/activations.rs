@@ -8,6 +8,7 @@
 //! Where a norm stands before the products, the form is made of each row as soon as it is normalized; only products that
 //! take rows as they are have them written to memory.
 
+use super::columns::{PairColumn, WideColumn};
 use super::kernels::{Form, TileShape, Way};
 use super::source::Source;
 use crate::{Level, Norm, Team};
@@ -149,71 +150,6 @@ impl Column {
     }
 }
 
-/// A block of one token in fourteen bits per element.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-pub(crate) struct WideColumn {
-    /// Two elements each, the first in the low half.
-    pub pairs: [i32; BLOCK / 2],
-    pub d: f32,
-}
-
-/// The largest of the integers of [`WideColumn`]: 32 products of two such fit 32 bits.
-pub(crate) const WIDEST: f32 = 8191.0;
-
-impl WideColumn {
-    /// A block, or what is left of one at the end of a row.
-    fn of(x: &[f32]) -> WideColumn {
-        let amax = x.iter().fold(0, |max, value| max.max(value.to_bits() & 0x7fff_ffff));
-        let (d, inverse) = scale_and_inverse(amax, WIDEST);
-        let mut codes = [0; BLOCK];
-        if inverse > 0.0 {
-            for (code, &x) in codes.iter_mut().zip(x) {
-                *code = nearest(x * inverse);
-            }
-        }
-        let pair = |i: usize| (codes[2 * i] & 0xffff) | codes[2 * i + 1] << 16;
-        WideColumn { pairs: std::array::from_fn(pair), d }
-    }
-}
-
-/// A block of one token in BF16.
-#[derive(Clone, Copy, Default)]
-#[repr(transparent)]
-pub(crate) struct PairColumn(
-    /// Two elements each, the first in the low half.
-    pub [i32; BLOCK / 2],
-);
-
-impl PairColumn {
-    /// A block, or what is left of one at the end of a row.
-    fn of(x: &[f32]) -> PairColumn {
-        let mut bits = [0; BLOCK];
-        for (bits, x) in bits.iter_mut().zip(x) {
-            *bits = nearest_bf16(x.to_bits());
-        }
-        PairColumn(std::array::from_fn(|i| (bits[2 * i] | bits[2 * i + 1] << 16) as i32))
-    }
-}
-
-/// The bits of the nearest BF16 number, halves to the even one, of an f32.
-#[inline(always)]
-fn nearest_bf16(bits: u32) -> u32 {
-    const INFINITY: u32 = f32::INFINITY.to_bits();
-    let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1))) >> 16;
-    // A NaN stays one, whichever of its bits are lost.
-    let nan = bits >> 16 | 0x40;
-    if bits & 0x7fff_ffff > INFINITY { nan } else { rounded }
-}
-
-/// The nearest integer of a number within ±2^22, halves to the even one: added to 1.5 * 2^23 it stands in the lowest
-/// bits of the sum.
-#[inline(always)]
-pub(crate) fn nearest(value: f32) -> i32 {
-    const SHIFT: f32 = 12_582_912.0;
-    (value + SHIFT).to_bits() as i32 - SHIFT.to_bits() as i32
-}
-
 /// A matrix of `n_tokens` rows of `n_in` elements, in buffers that are kept from one use to the next.
 #[derive(Default)]
 pub struct Activations {
@@ -229,8 +165,10 @@ pub struct Activations {
     floats: Vec<f32>,
     /// The int16 form in tiles.
     wide_columns: Vec<WideColumn>,
-    /// The BF16 form in tiles.
+    /// The forms in 16-bit floats, of rows or in tiles.
     pair_columns: Vec<PairColumn>,
+    /// What products of the F16 form of each row are to be multiplied with.
+    factors: Vec<f32>,
     /// The forms that are those of the rows as they are now.
     made: Vec<(Form, Option<TileShape>)>,
     /// Whether the forms are those of normalized rows.
@@ -325,6 +263,16 @@ impl Activations {
         &self.wide_columns
     }
 
+    /// A token in F16, and what its products are to be multiplied with.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only AVX-512 multiplies these")
+    )]
+    pub(crate) fn f16_row(&self, token: usize) -> (&[PairColumn], f32) {
+        let n_blocks = self.n_in.div_ceil(BLOCK);
+        (&self.pair_columns[token * n_blocks..][..n_blocks], self.factors[token])
+    }
+
     /// All tokens in tiles of BF16 blocks.
     #[cfg_attr(
         not(target_arch = "x86_64"),
@@ -362,7 +310,18 @@ impl Activations {
                     x.iter().enumerate().for_each(|(i, &x)| put.step(i, x));
                 });
             }
-            (Form::Int16 | Form::Bf16, None) => unreachable!("a single row is multiplied in f32"),
+            (Form::F16, None) => {
+                let n_blocks = self.n_in.div_ceil(BLOCK);
+                self.pair_columns.resize(source.n_rows() * n_blocks, PairColumn::default());
+                self.factors.clear();
+                source.for_each(0..source.n_rows(), |row, x| {
+                    let blocks = &mut self.pair_columns[row * n_blocks..][..n_blocks];
+                    self.factors.push(PairColumn::f16_row(x, blocks));
+                });
+            }
+            (Form::Int16 | Form::Bf16, None) | (Form::F16, Some(_)) => {
+                unreachable!("tiles are of integers or BF16, single rows of F16")
+            }
             (Form::Int16, Some(shape)) => {
                 let n_blocks = self.n_in.div_ceil(BLOCK);
                 source.fill_tiles(team, n_blocks, shape, &mut self.wide_columns, |x, put| {
@@ -374,7 +333,7 @@ impl Activations {
                 let n_blocks = self.n_in.div_ceil(BLOCK);
                 source.fill_tiles(team, n_blocks, shape, &mut self.pair_columns, |x, put| {
                     let blocks = x.chunks(BLOCK).enumerate();
-                    blocks.for_each(|(b, x)| put.step(b, PairColumn::of(x)));
+                    blocks.for_each(|(b, x)| put.step(b, PairColumn::bf16(x)));
                 });
             }
             (Form::Int8, None) => {

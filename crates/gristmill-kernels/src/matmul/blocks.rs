@@ -120,7 +120,9 @@ impl<L: Layout> Blocks<1> for Plain<L> {
 
     #[inline(always)]
     fn sixteen(eight: &[u8], b: usize, half: usize) -> [u8; 16] {
-        let Some(block) = block(eight, L::BYTES, b) else { return [0; 16] };
+        let Some(block) = block(eight, L::BYTES, b) else {
+            return [0; 16];
+        };
         if L::BITS == 8 {
             // Signed bytes with the top bit flipped are codes around 128.
             return bytes_at(block, L::CODES + 16 * half).map(|code| code ^ 0x80);
@@ -139,7 +141,9 @@ impl<L: Layout> Blocks<1> for Plain<L> {
 
     #[inline(always)]
     fn scale(eight: &[u8], b: usize, _: usize) -> f32 {
-        let Some(block) = block(eight, L::BYTES, b) else { return 0.0 };
+        let Some(block) = block(eight, L::BYTES, b) else {
+            return 0.0;
+        };
         match L::SCALE {
             Scale::F16 => number(block, 0),
             Scale::Power => match block[0] {

@@ -77,7 +77,13 @@ pub(crate) enum Form {
         expect(dead_code, reason = "only AVX-512 multiplies these faster")
     )]
     Int16,
-    /// BF16 numbers.
+    /// F16, with a power of two for each row.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only AVX-512 multiplies these")
+    )]
+    F16,
+    /// BF16.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         expect(dead_code, reason = "only some CPUs with AVX-512 multiply these")
@@ -132,16 +138,24 @@ pub(crate) struct Kernels {
     /// More tokens, with the same bits for each as if it came alone: weights are unpacked once for all of them, and
     /// arithmetic sets the pace.
     pub many: Way,
-    /// More tokens, faster, if that has other bits.
-    pub fast: Option<Way>,
+    /// Faster ways, if they have other bits.
+    pub fast: Option<Fast>,
+}
+
+/// Ways for which a token's bits depend on whether it comes alone.
+#[derive(Clone, Copy)]
+pub(crate) struct Fast {
+    pub one: Way,
+    pub many: Way,
 }
 
 impl Kernels {
     /// The way for so many tokens.
     pub(crate) fn way(&self, n_tokens: usize, same_bits: bool) -> Way {
         let way = match self.fast {
+            Some(fast) if !same_bits && n_tokens == 1 => fast.one,
+            Some(fast) if !same_bits => fast.many,
             _ if n_tokens <= self.n_few => self.few,
-            Some(fast) if !same_bits => fast,
             _ => self.many,
         };
         Way { tiles: way.tiles.map(|shape| shape.balanced(n_tokens)), ..way }

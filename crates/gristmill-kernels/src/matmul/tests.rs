@@ -146,7 +146,8 @@ fn every_type_at_every_level_is_near_the_plain_formula() {
                         Form::Int8 => slack,
                         // Half a step on both sides, in the worst case all of them the same way.
                         Form::Int16 => size * 1e-4 + slack * 127.0 / 4095.0,
-                        // Half a step of eight bits.
+                        // Half a step of eleven bits, or of eight.
+                        Form::F16 => size / 2048.0,
                         Form::Bf16 => size / 256.0,
                         Form::F32 => 0.0,
                     };

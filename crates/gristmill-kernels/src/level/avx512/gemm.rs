@@ -221,7 +221,9 @@ fn pack_codes<S: Stored<H>, const H: usize>(
         }
         let columns = transpose(codes);
         for b in 0..4 {
-            let Some(block) = places.block(4 * q + b) else { break };
+            let Some(block) = places.block(4 * q + b) else {
+                break;
+            };
             for j in 0..4 {
                 block.codes[4 * part + j][half] =
                     _mm512_add_epi8(columns[4 * b + j], offset::<S, H>());
