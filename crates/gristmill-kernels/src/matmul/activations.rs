@@ -1,6 +1,6 @@
 //! The activations that products share, in the forms that products need.
 //!
-//! Float weights take the rows as they are, or as wider integers where the CPU multiplies those faster. Quantized weights
+//! Float weights take the rows as they are, or in sixteen bits where the CPU multiplies those faster. Quantized weights
 //! take them as int8 in blocks of 32 with one scale each: `x ≈ d * code` with `d = amax / 127`, both kept in f32, rounded
 //! to nearest even. That form is made once, by the first product that needs it, and is the same bit for bit at every
 //! [`Level`].

@@ -144,6 +144,10 @@ pub(crate) struct Kernels {
 
 /// Ways for which a token's bits depend on whether it comes alone.
 #[derive(Clone, Copy)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "only AVX-512 has other ways for 16-bit weights")
+)]
 pub(crate) struct Fast {
     pub one: Way,
     pub many: Way,
