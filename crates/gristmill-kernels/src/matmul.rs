@@ -5,7 +5,7 @@
 //!
 //! Each token's row is the same bit for bit whatever the other tokens are and how many: a single token takes another
 //! kernel than several do, but both sum in the same [`order`]. The one exception are F16 and BF16 weights where the
-//! CPU has a faster way for several tokens; [`Activations::deterministic`] does without it.
+//! CPU has faster ways; [`Activations::deterministic`] does without them.
 
 pub(crate) mod activations;
 pub(crate) mod blocks;

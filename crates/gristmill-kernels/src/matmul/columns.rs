@@ -92,3 +92,38 @@ pub(crate) fn nearest(value: f32) -> i32 {
     const SHIFT: f32 = 12_582_912.0;
     (value + SHIFT).to_bits() as i32 - SHIFT.to_bits() as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use half::bf16;
+
+    use super::*;
+
+    #[test]
+    fn no_magnitude_overflows_and_the_factor_gives_it_back() {
+        for scale in [1e-30f32, 1e-6, 1.0, 3e5, 1e30] {
+            let x: Vec<f32> = (0..40).map(|i| (i as f32 - 20.0) * scale).collect();
+            let mut blocks = [PairColumn::default(); 2];
+            let factor = PairColumn::f16_row(&x, &mut blocks);
+            for (i, x) in x.iter().enumerate() {
+                let pair = blocks[i / BLOCK].0[i % BLOCK / 2] as u32;
+                let half = f16::from_bits((pair >> (16 * (i % 2))) as u16).to_f32();
+                assert!((half * factor - x).abs() <= x.abs() / 2048.0, "{x} became {half}");
+            }
+            assert_eq!(blocks[1].0[4..], [0; 12]);
+        }
+        let mut blocks = [PairColumn::default(); 1];
+        assert!(PairColumn::f16_row(&[0.0; 32], &mut blocks).is_finite());
+        PairColumn::f16_row(&[f32::NAN, 1.0], &mut blocks);
+        assert!(f16::from_bits(blocks[0].0[0] as u16).is_nan());
+    }
+
+    #[test]
+    fn bf16_is_rounded_as_elsewhere() {
+        let values = [0.0, -0.0, 1.0, 1.003_906_3, 1.011_718_8, f32::MAX, f32::INFINITY, -3.3e-39];
+        for x in values {
+            assert_eq!(nearest_bf16(x.to_bits()), u32::from(bf16::from_f32(x).to_bits()), "{x}");
+        }
+        assert!(bf16::from_bits(nearest_bf16(0x7f80_0001) as u16).is_nan());
+    }
+}

@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::gemm::write;
-use super::pairs::{Pairs, pack};
+use super::pairs::{Pairs, for_tokens, pack};
 use crate::Tile;
 use crate::level::Level;
 use crate::level::prefetch::Ahead;
@@ -64,16 +64,8 @@ impl TileKernel for Bf16 {
         y: &mut Tile<'_, f32>,
     ) {
         assert!(is_available());
-        macro_rules! tile_of {
-            ($($n:literal)*) => {
-                match y.rows().len() {
-                    // SAFETY: the CPU has been asked.
-                    $($n => unsafe { tile::<$n>(panel, columns, order, next, y) },)*
-                    n => unreachable!("{n} tokens are more than a tile has"),
-                }
-            };
-        }
-        tile_of!(1 2 3 4 5 6);
+        // SAFETY: the CPU has been asked.
+        unsafe { for_tokens!(tile(panel, columns, order, next, y)) };
     }
 }
 

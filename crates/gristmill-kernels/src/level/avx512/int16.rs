@@ -2,15 +2,15 @@
 //!
 //! Weights and activations become blocks of 32 integers with a scale each, like quantized types, but of fourteen bits:
 //! the rounding is a 16384th of the largest magnitude of the block, finer than that of f16 near it, and the 32
-//! products of a block cannot overflow 32 bits. A single token is multiplied in f32 instead, which costs memory-bound
-//! work nothing; so the two differ in the last bits.
+//! products of a block cannot overflow 32 bits. A single token has a way of its own, `one`; so the two differ in the last
+//! bits.
 #![expect(unsafe_code, reason = "functions with target features")]
 
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
 use super::gemm::{add, write};
-use super::pairs::{Pairs, pack};
+use super::pairs::{Pairs, for_tokens, pack};
 use super::quantize::scales_and_inverses;
 use crate::Tile;
 use crate::level::Level;
@@ -97,16 +97,8 @@ impl<S: Stored> TileKernel for Int16<S> {
         y: &mut Tile<'_, f32>,
     ) {
         assert!(Level::Avx512.is_available());
-        macro_rules! tile_of {
-            ($($n:literal)*) => {
-                match y.rows().len() {
-                    // SAFETY: the CPU has been asked.
-                    $($n => unsafe { tile::<$n>(panel, columns, order, next, y) },)*
-                    n => unreachable!("{n} tokens are more than a tile has"),
-                }
-            };
-        }
-        tile_of!(1 2 3 4 5 6);
+        // SAFETY: the CPU has been asked.
+        unsafe { for_tokens!(tile(panel, columns, order, next, y)) };
     }
 }
 

@@ -15,6 +15,22 @@ const BLOCK_BYTES: usize = 2 * BLOCK;
 /// Blocks of a row that are read one after the other.
 const RUN: usize = 8;
 
+/// Calls the tile kernel for as many tokens as the last argument, the result's tile, has.
+macro_rules! for_tokens {
+    ($tile:ident($panel:expr, $columns:expr, $order:expr, $next:expr, $y:expr)) => {
+        match $y.rows().len() {
+            1 => $tile::<1>($panel, $columns, $order, $next, $y),
+            2 => $tile::<2>($panel, $columns, $order, $next, $y),
+            3 => $tile::<3>($panel, $columns, $order, $next, $y),
+            4 => $tile::<4>($panel, $columns, $order, $next, $y),
+            5 => $tile::<5>($panel, $columns, $order, $next, $y),
+            6 => $tile::<6>($panel, $columns, $order, $next, $y),
+            n => unreachable!("{n} tokens are more than a tile has"),
+        }
+    };
+}
+pub(super) use for_tokens;
+
 /// What becomes of the pairs of 32 rows.
 pub(super) trait Pairs: 'static {
     /// A block of 32 weights of each row.
