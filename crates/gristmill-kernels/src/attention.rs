@@ -264,7 +264,7 @@ impl<E: Element> Tile<'_, E> {
                 ),
             };
         }
-        let head = &self.pages[page][self.head_kv];
+        let head = &self.pages[page].head(self.shape, self.head_kv);
         let mut partial = Partial::of_rows(self.state, self.shape, first_row, N);
         merge_page::<V, E, N>(self.attention.scale, self.shape, &rows, head, weights, &mut partial);
     }

@@ -5,16 +5,19 @@
 //! of attention (scores and weighted values) plain row-major ones without sums across a vector:
 //!
 //! ```text
-//! page = head 0 | head 1 | …      head = keys   [head_dim, PAGE]                        scales [blocks, PAGE]
-//!                                        values [PAGE, head_dim rounded up to 16]       scales [PAGE, blocks]
+//! page = keys of head 0 | of head 1 | …   values of head 0 | …   scales of keys | …   of values | …
+//!
+//!        keys   [head_dim, PAGE]                          scales [blocks, PAGE]
+//!        values [PAGE, head_dim rounded up to 16]         scales [PAGE, blocks]
 //! ```
 //!
 //! Only codes ([`CacheType::Q8_0`]) have scales, one for each [`BLOCK`] dimensions of a head at a position. They lie
 //! as the products want them: beside each other where positions are, one per row where dimensions are.
 
 mod element;
+mod page;
 
-use std::collections::TryReserveError;
+use std::io;
 
 use half::f16;
 
@@ -22,6 +25,8 @@ use crate::Team;
 use crate::level::vector::{Kernel, LANES, Vector, dispatch};
 use element::narrow;
 pub(crate) use element::{BLOCK, Element};
+use page::HeadMut;
+pub(crate) use page::{Head, Page};
 
 /// Positions per page. It is also the length of attention's partial sums, so it decides rounding and must not depend
 /// on the machine.
@@ -44,14 +49,14 @@ pub enum CacheType {
 }
 
 /// The cache of one attention layer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct KvCache {
     shape: HeadShape,
     pages: Pages,
 }
 
 /// The pages by the type of their elements.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Pages {
     F16(Vec<Page<f16>>),
     F32(Vec<Page<f32>>),
@@ -69,41 +74,6 @@ macro_rules! for_pages {
     };
 }
 pub(crate) use for_pages;
-
-/// [`PAGE`] positions: what each key-value head has of them.
-pub(crate) type Page<E> = Vec<Head<E>>;
-
-/// The keys and values of one head in a page. The scales are empty if elements are no codes.
-#[derive(Clone, Debug)]
-pub(crate) struct Head<E> {
-    /// `[head_dim, PAGE]`.
-    pub(crate) keys: Vec<E>,
-    /// `[blocks, PAGE]`.
-    pub(crate) key_scales: Vec<f32>,
-    /// `[PAGE, value_width]`.
-    pub(crate) values: Vec<E>,
-    /// `[PAGE, blocks]`.
-    pub(crate) value_scales: Vec<f32>,
-}
-
-impl<E: Element> Head<E> {
-    /// All zeros.
-    fn new(shape: HeadShape) -> Result<Head<E>, TryReserveError> {
-        fn zeros<T: Copy>(zero: T, n: usize) -> Result<Vec<T>, TryReserveError> {
-            let mut zeros = Vec::new();
-            zeros.try_reserve_exact(n)?;
-            zeros.resize(n, zero);
-            Ok(zeros)
-        }
-        let n_scales = if E::SCALED { PAGE * shape.n_blocks() } else { 0 };
-        Ok(Head {
-            keys: zeros(E::ZERO, PAGE * shape.head_dim)?,
-            key_scales: zeros(0.0, n_scales)?,
-            values: zeros(E::ZERO, PAGE * shape.value_width())?,
-            value_scales: zeros(0.0, n_scales)?,
-        })
-    }
-}
 
 /// The extents of what is cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,19 +129,14 @@ impl KvCache {
     ///
     /// # Errors
     /// When there is no memory; what was cached is still there.
-    pub fn reserve(&mut self, n_positions: usize) -> Result<(), TryReserveError> {
+    pub fn reserve(&mut self, n_positions: usize) -> io::Result<()> {
         fn grow<E: Element>(
             pages: &mut Vec<Page<E>>,
             n_pages: usize,
             shape: HeadShape,
-        ) -> Result<(), TryReserveError> {
+        ) -> io::Result<()> {
             while pages.len() < n_pages {
-                let mut page = Vec::new();
-                page.try_reserve_exact(shape.n_head_kv)?;
-                for _ in 0..shape.n_head_kv {
-                    page.push(Head::new(shape)?);
-                }
-                pages.push(page);
+                pages.push(Page::new(shape)?);
             }
             Ok(())
         }
@@ -224,25 +189,25 @@ fn write<E: Element>(
         let rows = from..from + positions.len() * width;
         let (k, v) = (&k[rows.clone()], &v[rows]);
         let slot = positions.start - start;
-        let page = &mut pages[page_number];
+        let mut heads = pages[page_number].heads_mut(shape);
         let team = if 2 * k.len() < GRAIN { Team::alone() } else { team };
-        team.for_each_chunk_mut(page, 1, &|number, heads| {
+        team.for_each_chunk_mut(&mut heads, 1, &|number, heads| {
             heads.iter_mut().for_each(|head| dispatch(Write { shape, head, number, slot, k, v }));
         });
     }
 }
 
 /// Stores one head of consecutive tokens, the first of which has the place `slot` in its page.
-struct Write<'a, E> {
+struct Write<'a, 'p, E> {
     shape: HeadShape,
-    head: &'a mut Head<E>,
+    head: &'a mut HeadMut<'p, E>,
     number: usize,
     slot: usize,
     k: &'a [f32],
     v: &'a [f32],
 }
 
-impl<E: Element> Kernel for Write<'_, E> {
+impl<E: Element> Kernel for Write<'_, '_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -300,7 +265,7 @@ mod tests {
             let Pages::F32(pages) = cache.pages() else { panic!("it was made so") };
             for position in first..first + n_tokens {
                 for i in 0..width {
-                    let head = &pages[position / PAGE][i / head_dim];
+                    let head = pages[position / PAGE].head(shape, i / head_dim);
                     let (slot, d) = (position % PAGE, i % head_dim);
                     assert_eq!(head.keys[d * PAGE + slot], value(position, i));
                     assert_eq!(head.values[slot * shape.value_width() + d], -value(position, i));
@@ -334,7 +299,7 @@ mod tests {
         };
         for (i, (k, v)) in k.chunks(head_dim).zip(v.chunks(head_dim)).enumerate() {
             let (position, head) = (i / n_head_kv, i % n_head_kv);
-            let (head, slot) = (&pages[position / PAGE][head], position % PAGE);
+            let (head, slot) = (pages[position / PAGE].head(shape, head), position % PAGE);
             let (k, v) = (quantized(k), quantized(v));
             for b in 0..n_blocks {
                 let scale = |blocks: &[u8]| {
@@ -359,13 +324,7 @@ mod tests {
             cache.reserve(129).unwrap();
             let bytes: usize = for_pages!(cache.pages(), pages => pages
                 .iter()
-                .flatten()
-                .map(|head| {
-                    size_of_val(&head.keys[..])
-                        + size_of_val(&head.values[..])
-                        + size_of_val(&head.key_scales[..])
-                        + size_of_val(&head.value_scales[..])
-                })
+                .map(|page| page.n_bytes())
                 .sum());
             assert_eq!(KvCache::bytes_for(3, 70, cache_type, 129), Some(bytes), "{cache_type:?}");
         }

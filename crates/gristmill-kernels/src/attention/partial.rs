@@ -58,7 +58,7 @@ pub(super) fn merge_page<V: Vector, E: Element, const N: usize>(
     scale: f32,
     shape: HeadShape,
     rows: &[Row<'_>; N],
-    head: &Head<E>,
+    head: &Head<'_, E>,
     weights: &mut [[f32; PAGE]],
     partial: &mut Partial<'_>,
 ) {
@@ -115,13 +115,13 @@ pub(super) fn merge_page<V: Vector, E: Element, const N: usize>(
 #[inline(always)]
 fn multiply_keys<V: Vector, E: Element, const N: usize>(
     q: &[&[f32]; N],
-    head: &Head<E>,
+    head: &Head<'_, E>,
     columns: Range<usize>,
     weights: &mut [[f32; PAGE]],
 ) {
     if !E::SCALED {
         let sink = Scores { weights, scales: None };
-        return product::<V, N>(q, &Keys(&head.keys), columns, sink);
+        return product::<V, N>(q, &Keys(head.keys), columns, sink);
     }
     for weights in &mut weights[..N] {
         weights[columns.clone()].fill(0.0);

@@ -1,5 +1,6 @@
 //! What a cache stores for a number: the number itself, half of its bits, or a code that a scale gives its size.
 
+use bytemuck::Pod;
 use gristmill_quant::{Q8_0, Quantize};
 use half::f16;
 
@@ -9,9 +10,7 @@ use crate::level::vector::{LANES, Vector};
 pub(crate) const BLOCK: usize = 32;
 
 /// An element of a cache.
-pub(crate) trait Element: Copy + Send + Sync {
-    const ZERO: Self;
-
+pub(crate) trait Element: Copy + Send + Sync + Pod {
     /// Whether elements are codes, which mean something only times the scale of their block.
     const SCALED: bool;
 
@@ -23,7 +22,6 @@ pub(crate) trait Element: Copy + Send + Sync {
 }
 
 impl Element for f32 {
-    const ZERO: f32 = 0.0;
     const SCALED: bool = false;
 
     #[inline(always)]
@@ -38,7 +36,6 @@ impl Element for f32 {
 }
 
 impl Element for f16 {
-    const ZERO: f16 = f16::ZERO;
     const SCALED: bool = false;
 
     #[inline(always)]
@@ -57,7 +54,6 @@ impl Element for f16 {
 }
 
 impl Element for i8 {
-    const ZERO: i8 = 0;
     const SCALED: bool = true;
 
     #[inline(always)]

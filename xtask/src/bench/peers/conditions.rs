@@ -6,6 +6,7 @@
 
 use std::fmt::{Display, Formatter};
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,7 +45,8 @@ pub(super) struct Conditions {
     round_trips: [Option<Duration>; 2],
     /// The part of all processor time that the host took.
     pub(super) steal: f64,
-    /// The part that other programs took.
+    /// The part that other programs took, the system's own threads apart: they write to the disk what samples wrote to
+    /// files.
     pub(super) others: f64,
 }
 
@@ -80,12 +82,12 @@ pub(super) fn watch<T>(job: impl FnOnce() -> T) -> (T, Conditions) {
     let round_trips = [first_trip, round_trip()];
     let [placement, later] = round_trips.map(Placement::of);
     let total = (after.total - before.total).max(1) as f64;
-    let ours = after.ours - before.ours;
+    let known = (after.ours - before.ours) + after.kernel.saturating_sub(before.kernel);
     let conditions = Conditions {
         placement: placement.both(later).unwrap_or(Placement::Unclear),
         round_trips,
         steal: (after.steal - before.steal) as f64 / total,
-        others: (after.busy - before.busy).saturating_sub(ours) as f64 / total,
+        others: (after.busy - before.busy).saturating_sub(known) as f64 / total,
     };
     (result, conditions)
 }
@@ -143,13 +145,19 @@ struct Ticks {
     steal: u64,
     /// Of this program and those that it ran.
     ours: u64,
+    /// Of the kernel's threads that there are now.
+    kernel: u64,
 }
 
 impl Ticks {
     /// All zero where the system does not tell.
     fn now() -> Ticks {
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
-        Ticks::parse(&read("/proc/stat"), &read("/proc/self/stat")).unwrap_or_default()
+        let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let kernel =
+            processes.filter_map(|process| kernel_thread(&read(&process.path().join("stat"))));
+        let ticks = Ticks::parse(&read("/proc/stat".as_ref()), &read("/proc/self/stat".as_ref()));
+        Ticks { kernel: kernel.sum(), ..ticks.unwrap_or_default() }
     }
 
     fn parse(stat: &str, own: &str) -> Option<Ticks> {
@@ -158,15 +166,26 @@ impl Ticks {
         // user, nice, system, idle, iowait, irq, softirq, steal
         let [user, nice, system, idle, iowait, irq, softirq, steal] = *fields.first_chunk()?;
         let busy = user + nice + system + irq + softirq;
-        // After the program's name in brackets: state, …, utime, stime, cutime, cstime from the twelfth on.
-        let own = own.rsplit_once(')')?.1.split_whitespace().skip(11).take(4);
-        Some(Ticks {
-            total: busy + idle + iowait + steal,
-            busy,
-            steal,
-            ours: own.map_while(|n| n.parse::<u64>().ok()).sum(),
-        })
+        // utime, stime, cutime, cstime
+        let ours = after_name(own)?.skip(11).take(4).map_while(|n| n.parse::<u64>().ok()).sum();
+        Some(Ticks { total: busy + idle + iowait + steal, busy, steal, ours, kernel: 0 })
     }
+}
+
+/// The fields of a process's `stat` that follow its name, which is in brackets.
+fn after_name(stat: &str) -> Option<impl Iterator<Item = &str>> {
+    Some(stat.rsplit_once(')')?.1.split_whitespace())
+}
+
+/// The ticks of a process, if it is a thread of the kernel.
+fn kernel_thread(stat: &str) -> Option<u64> {
+    /// `PF_KTHREAD` of Linux's `sched.h`.
+    const IS_KERNEL_THREAD: u64 = 0x0020_0000;
+    // state, …, flags, …, utime, stime
+    let mut fields = after_name(stat)?.skip(6).map(|n| n.parse::<u64>().ok());
+    let flags = fields.next()??;
+    let (utime, stime) = (fields.nth(4)??, fields.next()??);
+    (flags & IS_KERNEL_THREAD != 0).then_some(utime + stime)
 }
 
 /// While it lives, this program and those that it runs come before everything else.
@@ -214,6 +233,13 @@ mod tests {
         let ticks = Ticks::parse(stat, own).unwrap();
         assert_eq!((ticks.total, ticks.busy, ticks.steal, ticks.ours), (486, 73, 8, 1000));
         assert!(Ticks::parse("", own).is_none());
+    }
+
+    #[test]
+    fn the_time_of_kernel_threads_is_told_from_that_of_programs() {
+        let thread = "9 (kworker/u8:0-flush) I 2 0 0 0 -1 2129984 0 0 0 0 12 30 0 0 20 0\n";
+        let program = "42 (cp) S 1 2 3 4 5 4194560 7 8 9 10 100 200 300 400 20 0\n";
+        assert_eq!([thread, program, ""].map(kernel_thread), [Some(42), None, None]);
     }
 
     #[test]
