@@ -12,26 +12,26 @@ use super::unpack::Stored;
 pub(super) fn arrange_group<S: Stored<H> + ?Sized, const H: usize>(group: &[u8]) -> [__m512i; 8] {
     // Each by itself: called in a loop or a closure, unpacking would not be inlined.
     arrange::<S, H>([
-        quad::<S, H, true>(group, 0),
-        quad::<S, H, true>(group, 1),
-        quad::<S, H, true>(group, 2),
-        quad::<S, H, true>(group, 3),
+        quad::<S, H>(group, 0),
+        quad::<S, H>(group, 1),
+        quad::<S, H>(group, 2),
+        quad::<S, H>(group, 3),
     ])
 }
 
 /// What [`arrange`] takes: the codes of a quad, or only the bytes that they are nibbles of.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn quad<S: Stored<H> + ?Sized, const H: usize, const FULL: bool>(
+pub(super) fn quad<S: Stored<H> + ?Sized, const H: usize>(
     weights: &[u8],
     q: usize,
 ) -> [__m512i; 2] {
     if S::NIBBLES {
         // SAFETY: this function has the instructions.
-        [unsafe { S::bytes::<FULL>(weights, q) }, _mm512_setzero_si512()]
+        [unsafe { S::bytes(weights, q) }, _mm512_setzero_si512()]
     } else {
         // SAFETY: as above.
-        unsafe { S::quad::<FULL>(weights, q) }
+        unsafe { S::quad(weights, q) }
     }
 }
 

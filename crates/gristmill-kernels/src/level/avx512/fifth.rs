@@ -57,12 +57,12 @@ pub(super) fn add_fifth_bits<L: Layout>(group: &[u8], codes: &mut [__m512i; 8]) 
         let Dwords(words, present) = &tables[pair];
         // SAFETY: 64 bytes are there, aligned as the table is.
         let words = unsafe { _mm512_load_si512(words.as_ptr().cast()) };
-        let a = load::<true>(group, line_start::<L>(2 * pair));
-        let b = load::<true>(group, line_start::<L>(2 * pair + 1));
+        let a = load(group, line_start::<L>(2 * pair));
+        let b = load(group, line_start::<L>(2 * pair + 1));
         bits = _mm512_or_si512(bits, _mm512_maskz_permutex2var_epi16(*present, a, words, b));
     }
     for j in 0..8 {
-        let eights = _mm512_multishift_epi64_epi8(load::<true>(&SHIFTS[j], 0), bits);
+        let eights = _mm512_multishift_epi64_epi8(load(&SHIFTS[j], 0), bits);
         let fifth = _mm512_and_si512(eights, _mm512_set1_epi8(0x10));
         codes[j] = _mm512_or_si512(codes[j], fifth);
     }

@@ -15,7 +15,7 @@ use super::unpack::{Stored, nibbles};
 use crate::Tile;
 use crate::level::Level;
 use crate::level::prefetch::{Ahead, prefetch};
-use crate::matmul::activations::{Activations, Column, GROUP};
+use crate::matmul::activations::{Activations, Arrangement, Column, GROUP};
 use crate::matmul::gemm::{self, TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
 use crate::matmul::order::Order;
@@ -133,33 +133,28 @@ fn pack_group<S: Stored<H>, const H: usize>(
             pack_codes::<S, H>(rows, q, half, places);
         }
     }
-    let mut numbers = [[_mm512_setzero_si512(); 16]; H];
+    let mut scales = [[_mm512_setzero_si512(); 16]; H];
+    let mut minima = [[_mm512_setzero_si512(); 16]; H];
     for i in 0..16 {
         // SAFETY: this function has the instructions.
-        let scales = unsafe { S::scales::<true>(rows[i]) };
+        let numbers = unsafe { S::numbers(rows[i]) };
         for h in 0..H {
-            numbers[h][i] = _mm512_castps_si512(scales[h]);
+            scales[h][i] = _mm512_castps_si512(numbers.scales[h]);
+            minima[h][i] = _mm512_castps_si512(numbers.minima[h]);
         }
     }
     for h in 0..H {
-        for (b, d) in transpose(numbers[h]).into_iter().enumerate() {
+        let by_lane = transpose(scales[h]);
+        for b in 0..places.n_blocks {
             if let Some(block) = places.block(b) {
-                block.d[h][half] = _mm512_castsi512_ps(d);
+                block.d[h][half] = _mm512_castsi512_ps(by_lane[Arrangement::Dwords.lane(b)]);
             }
         }
-    }
-    if S::HAS_MIN {
-        for i in 0..16 {
-            // SAFETY: this function has the instructions.
-            let minima = unsafe { S::minima::<true>(rows[i]) };
-            for h in 0..H {
-                numbers[h][i] = _mm512_castps_si512(minima[h]);
-            }
-        }
-        for h in 0..H {
-            for (b, m) in transpose(numbers[h]).into_iter().enumerate() {
+        if S::HAS_MIN {
+            let by_lane = transpose(minima[h]);
+            for b in 0..places.n_blocks {
                 if let Some(block) = places.block(b) {
-                    block.m[h][half] = _mm512_castsi512_ps(m);
+                    block.m[h][half] = _mm512_castsi512_ps(by_lane[Arrangement::Dwords.lane(b)]);
                 }
             }
         }
@@ -186,7 +181,7 @@ fn pack_nibbles<S: Stored<H>, const H: usize>(
     let mut bytes = [_mm512_setzero_si512(); 16];
     for i in 0..16 {
         // SAFETY: this function has the instructions.
-        bytes[i] = unsafe { S::bytes::<true>(rows[i], q) };
+        bytes[i] = unsafe { S::bytes(rows[i], q) };
     }
     let columns = transpose(bytes);
     for lane in 0..4 {
@@ -217,7 +212,7 @@ fn pack_codes<S: Stored<H>, const H: usize>(
         let mut codes = [_mm512_setzero_si512(); 16];
         for i in 0..16 {
             // SAFETY: this function has the instructions.
-            codes[i] = unsafe { S::quad::<true>(rows[i], q) }[part];
+            codes[i] = unsafe { S::quad(rows[i], q) }[part];
         }
         let columns = transpose(codes);
         for b in 0..4 {

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use super::tail::Tail;
 use super::transpose::transpose;
-use super::unpack::Stored;
+use super::unpack::{Numbers, Stored};
 use crate::Tile;
 use crate::level::Level;
 use crate::level::prefetch::{AHEAD, Ahead, SOON, prefetch_once, stream_is_asked_for, touch};
@@ -23,7 +23,7 @@ use crate::matmul::kernels::Rows;
 use crate::matmul::padding::Padding;
 
 /// Rows whose sums are added up together.
-const ROWS: usize = 16;
+pub(super) const ROWS: usize = 16;
 
 /// Groups of activations that stay in the nearest cache.
 const NEAR: usize = 32;
@@ -54,7 +54,7 @@ fn products<S: Stored<H>, const H: usize, const N: usize, const R: usize>(
     let (first_token, n_tokens, n_rows) = (y.rows().start, y.rows().len(), rows.n_rows());
     let n_groups = groups.len() / n_tokens;
     let slice = if n_tokens == 1 { n_groups } else { n_groups.min(NEAR / n_tokens) };
-    let tail = Tail::<N>::new::<S, H>(rows.n_in / BLOCK, groups, n_tokens);
+    let mut tail = Tail::<N>::new::<S, H>(rows.n_in / BLOCK, groups, n_tokens);
     let mut padding = Padding::new();
     for start in (0..n_rows).step_by(ROWS) {
         let n_together = ROWS.min(n_rows - start);
@@ -83,14 +83,15 @@ fn products<S: Stored<H>, const H: usize, const N: usize, const R: usize>(
                     &mut padding,
                     sums,
                 );
+                if let Some(tail) = &mut tail {
+                    for r in R * i..n_together.min(R * (i + 1)) {
+                        tail.take(r, rows.row(start + r));
+                    }
+                }
             }
         }
-        if !S::IN_SUPER_BLOCKS
-            && let Some(tail) = &tail
-        {
-            for i in (0..n_together).step_by(Tail::<N>::ROWS) {
-                tail.add::<S, H>(&rows.part(start + i..start + n_together), &mut sums[i..]);
-            }
+        if let Some(tail) = &tail {
+            tail.add::<S, H>(&mut sums[..n_together]);
         }
         for n in 0..n_tokens {
             let mut rows_of_sums = [_mm512_setzero_si512(); ROWS];
@@ -165,12 +166,11 @@ fn chains<S: Stored<H>, const H: usize, const N: usize, const R: usize>(
     }
 }
 
-/// Sixteen blocks of a row: codes arranged as those of the activations, scales and minima in the order of the lanes.
+/// Sixteen blocks of a row: codes arranged as those of the activations, and numbers.
 #[derive(Clone, Copy)]
 pub(super) struct Unpacked<const H: usize> {
-    pub(super) codes: [__m512i; 8],
-    pub(super) scales: [__m512; H],
-    pub(super) minima: [__m512; H],
+    codes: [__m512i; 8],
+    numbers: Numbers<H>,
 }
 
 impl<const H: usize> Unpacked<H> {
@@ -178,27 +178,39 @@ impl<const H: usize> Unpacked<H> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     fn zero() -> Unpacked<H> {
         let (codes, zeros) = ([_mm512_setzero_si512(); 8], [_mm512_setzero_ps(); H]);
-        Unpacked { codes, scales: zeros, minima: zeros }
+        Unpacked { codes, numbers: Numbers { scales: zeros, minima: zeros } }
     }
 }
 
-/// The first `n_blocks` of sixteen blocks; the scales of the others are zero.
+/// The first `n_blocks` of sixteen blocks; the numbers of the others are zero.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn unpacked<S: Stored<H>, const H: usize>(weights: &[u8], n_blocks: usize) -> Unpacked<H> {
-    let present = ((1u32 << n_blocks) - 1) as __mmask16;
+pub(super) fn unpacked<S: Stored<H>, const H: usize>(
+    weights: &[u8],
+    n_blocks: usize,
+) -> Unpacked<H> {
     // SAFETY: this function has the instructions.
     let codes = unsafe { S::arranged(weights) };
     // SAFETY: as above.
-    let mut scales = unsafe { S::scales::<true>(weights) };
-    // SAFETY: as above.
-    let mut minima = unsafe { S::minima::<true>(weights) };
+    let mut numbers = unsafe { S::numbers(weights) };
     for h in 0..H {
-        scales[h] = lanes_of_blocks(_mm512_maskz_mov_ps(present, scales[h]));
-        minima[h] = lanes_of_blocks(_mm512_maskz_mov_ps(present, minima[h]));
+        let present = LANES_OF_FIRST[n_blocks];
+        numbers.scales[h] = _mm512_maskz_mov_ps(present, numbers.scales[h]);
+        numbers.minima[h] = _mm512_maskz_mov_ps(present, numbers.minima[h]);
     }
-    Unpacked { codes, scales, minima }
+    Unpacked { codes, numbers }
 }
+
+/// By number of blocks, the lanes of the first so many.
+const LANES_OF_FIRST: [__mmask16; GROUP + 1] = {
+    let mut masks = [0; GROUP + 1];
+    let mut n = 0;
+    while n < GROUP {
+        masks[n + 1] = masks[n] | 1 << Arrangement::Dwords.lane(n);
+        n += 1;
+    }
+    masks
+};
 
 /// Adds the products of sixteen blocks of `R` rows with a token to the sixteen sums of each.
 #[inline]
@@ -232,11 +244,11 @@ pub(super) fn multiply<S: Stored<H>, const H: usize, const R: usize>(
             products[r][0] = _mm512_add_epi32(products[r][0], products[r][1]);
         }
         for h in 0..H {
-            let scale = _mm512_mul_ps(weights[r].scales[h], d);
+            let scale = _mm512_mul_ps(weights[r].numbers.scales[h], d);
             sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[r][h]), scale, sums[r]);
             if S::HAS_MIN {
                 let total = if H == 1 { floats(&x.dsum) } else { dsum(init::<H>(x, h), d) };
-                sums[r] = _mm512_fmadd_ps(weights[r].minima[h], total, sums[r]);
+                sums[r] = _mm512_fmadd_ps(weights[r].numbers.minima[h], total, sums[r]);
             }
         }
     }

@@ -76,15 +76,15 @@ impl Stored<1> for Q4K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+    unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2] {
         // SAFETY: this function has the instructions.
-        paired_nibbles(unsafe { Self::bytes::<FULL>(group, quad) })
+        paired_nibbles(unsafe { Self::bytes(group, quad) })
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn bytes<const FULL: bool>(group: &[u8], quad: usize) -> __m512i {
-        load::<FULL>(group, quad / 2 * 144 + 16 + quad % 2 * 64)
+    unsafe fn bytes(group: &[u8], quad: usize) -> __m512i {
+        load(group, quad / 2 * 144 + 16 + quad % 2 * 64)
     }
 
     fn place(lane: usize, nibble: usize) -> (usize, usize) {
@@ -103,13 +103,13 @@ impl Stored<1> for Q4K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
+    unsafe fn scales(group: &[u8]) -> [__m512; 1] {
         [scaled_six_bits(group, 144, 0, 1.0)]
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
+    unsafe fn minima(group: &[u8]) -> [__m512; 1] {
         [scaled_six_bits(group, 144, 1, -1.0)]
     }
 }
@@ -117,9 +117,9 @@ impl Stored<1> for Q4K {
 impl Stored<1> for Q5K {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+    unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2] {
         let (start, part) = (quad / 2 * 176, quad % 2);
-        let mut codes = paired_nibbles(load::<FULL>(group, start + 48 + 64 * part));
+        let mut codes = paired_nibbles(load(group, start + 48 + 64 * part));
         let bits = bit_of_block(part);
         for half in 0..2 {
             let set = _mm512_test_epi8_mask(four_times(group, start + 16 + 16 * half), bits);
@@ -131,13 +131,13 @@ impl Stored<1> for Q5K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
+    unsafe fn scales(group: &[u8]) -> [__m512; 1] {
         [scaled_six_bits(group, 176, 0, 1.0)]
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
+    unsafe fn minima(group: &[u8]) -> [__m512; 1] {
         [scaled_six_bits(group, 176, 1, -1.0)]
     }
 }
@@ -145,10 +145,10 @@ impl Stored<1> for Q5K {
 impl Stored<2> for Q6K {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+    unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2] {
         let (start, part) = (quad / 2 * 210, quad % 2);
         // The low four bits: of blocks 0 and 1 the low nibbles of 64 bytes, of blocks 2 and 3 the high ones.
-        let bytes = load::<FULL>(group, start + 64 * part);
+        let bytes = load(group, start + 64 * part);
         let halves = [
             _mm512_shuffle_i32x4::<0b10_00_10_00>(bytes, bytes),
             _mm512_shuffle_i32x4::<0b11_01_11_01>(bytes, bytes),
@@ -171,7 +171,7 @@ impl Stored<2> for Q6K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 2] {
+    unsafe fn scales(group: &[u8]) -> [__m512; 2] {
         each_half(pairs(group, 210, 192), factors(group, 210, 208, 1.0))
     }
 }
@@ -179,13 +179,13 @@ impl Stored<2> for Q6K {
 impl Stored<2> for Q2K {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+    unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2] {
         two_bits(group, quad / 2 * 84 + 16 + quad % 2 * 32)
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 2] {
+    unsafe fn scales(group: &[u8]) -> [__m512; 2] {
         let integers = pairs(group, 84, 0);
         let factors = factors(group, 84, 80, 1.0);
         each_half(_mm256_and_si256(integers, _mm256_set1_epi8(0x0f)), factors)
@@ -193,7 +193,7 @@ impl Stored<2> for Q2K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; 2] {
+    unsafe fn minima(group: &[u8]) -> [__m512; 2] {
         let integers = _mm256_srli_epi16::<4>(pairs(group, 84, 0));
         let factors = factors(group, 84, 82, -1.0);
         each_half(_mm256_and_si256(integers, _mm256_set1_epi8(0x0f)), factors)
@@ -203,7 +203,7 @@ impl Stored<2> for Q2K {
 impl Stored<2> for Q3K {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+    unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2] {
         let (start, part) = (quad / 2 * 110, quad % 2);
         let mut codes = two_bits(group, start + 32 + 32 * part);
         for half in 0..2 {
@@ -220,16 +220,16 @@ impl Stored<1> for Iq4Xs {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
+    unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2] {
         // SAFETY: this function has the instructions.
-        let [low, high] = nibbles(unsafe { Self::bytes::<FULL>(group, quad) });
+        let [low, high] = nibbles(unsafe { Self::bytes(group, quad) });
         [look_up(low, &IQ4), look_up(high, &IQ4)]
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn bytes<const FULL: bool>(group: &[u8], quad: usize) -> __m512i {
-        load::<FULL>(group, quad / 2 * 136 + 8 + quad % 2 * 64)
+    unsafe fn bytes(group: &[u8], quad: usize) -> __m512i {
+        load(group, quad / 2 * 136 + 8 + quad % 2 * 64)
     }
 
     #[inline]

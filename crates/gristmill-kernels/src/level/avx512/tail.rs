@@ -1,32 +1,37 @@
 //! A few blocks at the end of a row, for one token or a few.
 //!
-//! They would leave most lanes of a group idle. So four rows share one: each gives a quad of it.
+//! They would leave most lanes of a group idle. So four rows share one: each gives a quad of it. The blocks are copied
+//! as soon as their row has been walked, so that they have long been written when the group is read.
 
 #![expect(unsafe_code, reason = "vector loads and stores")]
 
 use std::arch::x86_64::*;
 
-use super::arrange::{arrange, quad};
-use super::gemv::{Unpacked, line, multiply};
+use super::gemv::{ROWS, line, multiply, unpacked};
 use super::unpack::Stored;
 use crate::matmul::activations::{GROUP, Group};
-use crate::matmul::kernels::Rows;
 
 /// The lanes of the first quad; those of the others are beside them.
 const QUAD: __mmask16 = 0x1111;
 
-/// The last blocks of the activations of up to `N` tokens, at most a quad.
+/// Bytes of the largest quad, and of the whole lines it is copied in.
+const QUAD_BYTES: usize = 4 * 34;
+const LINES: usize = QUAD_BYTES.div_ceil(64);
+
+/// The last blocks, at most a quad, of the activations of up to `N` tokens and of [`ROWS`] rows.
 pub(super) struct Tail<const N: usize> {
-    n_blocks: usize,
     n_tokens: usize,
     /// The quad four times.
     x: [Group; N],
+    /// Which bytes of a row's last lines are there, counted from the first of its last blocks.
+    present: [__mmask64; LINES],
+    n_bytes: usize,
+    quad_bytes: usize,
+    /// By four rows: their quads, with zeros where a row has no blocks, and room behind for whole lines.
+    stored: [[u8; 4 * QUAD_BYTES + 64 * LINES]; ROWS / 4],
 }
 
 impl<const N: usize> Tail<N> {
-    /// Rows that share a group.
-    pub(super) const ROWS: usize = 4;
-
     /// Whether so many blocks at the end of a row are a few. Super-blocks never are.
     pub(super) fn takes<S: Stored<H>, const H: usize>(n_blocks: usize) -> bool {
         !S::IN_SUPER_BLOCKS && (1..=4).contains(&n_blocks)
@@ -59,54 +64,57 @@ impl<const N: usize> Tail<N> {
             x[n].init = four_times(last.init);
             x[n].init_first = four_times(last.init_first);
         }
-        Some(Tail { n_blocks, n_tokens, x })
+        let n_bytes = n_blocks * S::QUAD_BYTES / 4;
+        let present = std::array::from_fn(|line| match n_bytes.saturating_sub(64 * line) {
+            0 => 0,
+            left => u64::MAX >> (64 - left.min(64)),
+        });
+        let stored = [[0; _]; _];
+        Some(Tail { n_tokens, x, present, n_bytes, quad_bytes: S::QUAD_BYTES, stored })
     }
 
-    /// Adds what the last blocks of the first rows of `rows` give to their sums.
+    /// Takes the last blocks of row `i` of those whose sums are added up together. They come in turn.
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    pub(super) fn add<S: Stored<H>, const H: usize>(
-        &self,
-        rows: &Rows<'_>,
-        sums: &mut [[__m512; N]],
-    ) {
-        let n_bytes = self.n_blocks * S::QUAD_BYTES / 4;
-        let mut quads = [[_mm512_setzero_si512(); 2]; 4];
-        let mut scales = [_mm512_setzero_ps(); H];
-        let mut minima = [_mm512_setzero_ps(); H];
-        let n_rows = rows.n_rows().min(Self::ROWS);
-        // Block `i` of a row goes to the lane that it has in the first quad, or beside it.
-        let lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-        let present = ((1u32 << (4 * self.n_blocks)) - 1) as __mmask16;
-        for q in 0..n_rows {
-            let weights = &rows.row(q)[rows.row_bytes - n_bytes..];
-            quads[q] = quad::<S, H, false>(weights, 0);
-            let mask = (QUAD << q) & present;
-            // SAFETY: this function has the instructions.
-            let of_row = unsafe { S::scales::<false>(weights) };
-            for h in 0..H {
-                scales[h] = _mm512_mask_permutexvar_ps(scales[h], mask, lanes, of_row[h]);
+    pub(super) fn take(&mut self, i: usize, row: &[u8]) {
+        let blocks = &row[row.len() - self.n_bytes..];
+        let to = &mut self.stored[i / 4][i % 4 * self.quad_bytes..][..64 * LINES];
+        for (n, (to, &present)) in
+            to.as_chunks_mut::<64>().0.iter_mut().zip(&self.present).enumerate()
+        {
+            if present == 0 {
+                break;
             }
-            // SAFETY: as above.
-            let of_row = unsafe { S::minima::<false>(weights) };
-            for h in 0..H {
-                minima[h] = _mm512_mask_permutexvar_ps(minima[h], mask, lanes, of_row[h]);
-            }
+            // SAFETY: the mask lets through only bytes of `blocks`.
+            let bytes = unsafe {
+                _mm512_maskz_loadu_epi8(present, blocks.as_ptr().wrapping_add(64 * n).cast())
+            };
+            // What is written past this row's quad is zero, and the next row's in turn.
+            // SAFETY: 64 bytes are there.
+            unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes) };
         }
-        let weights = [Unpacked { codes: arrange::<S, H>(quads), scales, minima }];
-        for n in 0..self.n_tokens {
-            let mut together = _mm512_setzero_ps();
-            for q in 0..n_rows {
-                together = _mm512_mask_permute_ps::<0>(together, QUAD << q, sums[q][n]);
-            }
-            let [together] = multiply::<S, H, 1>(&weights, &self.x[n], [together]);
-            for q in 0..n_rows {
-                let sums = &mut sums[q][n];
-                *sums = match q {
-                    0 => _mm512_mask_mov_ps(*sums, QUAD, together),
-                    1 => _mm512_mask_permute_ps::<1>(*sums, QUAD, together),
-                    2 => _mm512_mask_permute_ps::<2>(*sums, QUAD, together),
-                    _ => _mm512_mask_permute_ps::<3>(*sums, QUAD, together),
-                };
+    }
+
+    /// Adds what the blocks that were taken give to the sums of their rows.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    pub(super) fn add<S: Stored<H>, const H: usize>(&self, sums: &mut [[__m512; N]]) {
+        for (sums, stored) in sums.chunks_mut(4).zip(&self.stored) {
+            let weights = [unpacked::<S, H>(&stored[..4 * S::QUAD_BYTES], GROUP)];
+            for n in 0..self.n_tokens {
+                let mut together = _mm512_setzero_ps();
+                for (q, sums) in sums.iter().enumerate() {
+                    together = _mm512_mask_permute_ps::<0>(together, QUAD << q, sums[n]);
+                }
+                let [together] = multiply::<S, H, 1>(&weights, &self.x[n], [together]);
+                for (q, sums) in sums.iter_mut().enumerate() {
+                    let sums = &mut sums[n];
+                    *sums = match q {
+                        0 => _mm512_mask_mov_ps(*sums, QUAD, together),
+                        1 => _mm512_mask_permute_ps::<1>(*sums, QUAD, together),
+                        2 => _mm512_mask_permute_ps::<2>(*sums, QUAD, together),
+                        _ => _mm512_mask_permute_ps::<3>(*sums, QUAD, together),
+                    };
+                }
             }
         }
     }

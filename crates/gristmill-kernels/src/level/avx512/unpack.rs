@@ -2,21 +2,21 @@
 //!
 //! Four blocks (a quad, 72 to 136 bytes) are covered by two overlapping 64-byte loads; one two-register byte permute
 //! gathers the codes of all four, another word permute the scales. The index tables follow from the layout when the
-//! kernel is compiled and stay in registers. Loads never reach outside the row: at its end they are masked.
+//! kernel is compiled.
 #![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
 
 use super::arrange::{arrange_group, dwords};
 use super::fifth::add_fifth_bits;
+use super::gemv::{floats, lanes_of_blocks};
+use crate::matmul::activations::Arrangement;
 use crate::matmul::blocks::{Blocks, Plain};
 use crate::matmul::layout::{Layout, Scale};
 
 /// How sixteen stored blocks of 32 weights become registers. Each block has `H` scales, for 32 or sixteen weights.
 ///
-/// Unless `FULL`, the bytes of a group may hold fewer than sixteen blocks, or fewer than four where a quad is asked for;
-/// then the scales of the others are zero and their codes anything. Super-blocks are always all there. Scales that a type
-/// does not read itself go through its plain meaning, [`Blocks`].
+/// Scales that a type does not read itself go through its plain meaning, [`Blocks`].
 ///
 /// # Safety
 /// Of all methods: the CPU has the instructions of this level.
@@ -29,13 +29,13 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     const JUMPS: bool = false;
 
     /// The codes of quad `quad`: the first sixteen of each block, and the last sixteen of each.
-    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2];
+    unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2];
 
     /// Of nibbles: the bytes they are in, sixteen in each 128-bit lane.
     ///
     /// # Panics
     /// If codes are not nibbles.
-    unsafe fn bytes<const FULL: bool>(_group: &[u8], _quad: usize) -> __m512i {
+    unsafe fn bytes(_group: &[u8], _quad: usize) -> __m512i {
         unreachable!("asked of types with nibbles only")
     }
 
@@ -70,25 +70,42 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
         arrange_group::<Self, H>(group)
     }
 
-    /// The scales of the blocks: of all their weights, or of their first and their last sixteen.
+    /// The scales and minima of the blocks, in the order of the lanes.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; H] {
+    unsafe fn numbers(group: &[u8]) -> Numbers<H> {
+        // SAFETY: this function has the instructions.
+        let mut scales = unsafe { Self::scales(group) };
+        // SAFETY: as above.
+        let mut minima = unsafe { Self::minima(group) };
+        for h in 0..H {
+            scales[h] = lanes_of_blocks(scales[h]);
+            minima[h] = lanes_of_blocks(minima[h]);
+        }
+        Numbers { scales, minima }
+    }
+
+    /// The scales in the order of the blocks: of all their weights, or of their first and their last sixteen.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn scales(group: &[u8]) -> [__m512; H] {
         by_block::<Self, H>(group, Self::scale)
     }
 
-    /// The minima, if there are any.
+    /// The minima in the order of the blocks, if there are any.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; H] {
+    unsafe fn minima(group: &[u8]) -> [__m512; H] {
         by_block::<Self, H>(group, Self::minimum)
     }
 }
 
-/// The first or second eight blocks of a group, or those of them that are there; `None` if none is.
-fn eight<S: Blocks<H> + ?Sized, const H: usize>(group: &[u8], half: usize) -> Option<&[u8]> {
-    let eight = group.get(half * S::EIGHT_BYTES..)?;
-    (!eight.is_empty()).then(|| &eight[..eight.len().min(S::EIGHT_BYTES)])
+/// What sixteen blocks, or their halves, have one of; in the order of the lanes.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers<const H: usize> {
+    pub(super) scales: [__m512; H],
+    /// Anything if the type has none.
+    pub(super) minima: [__m512; H],
 }
 
 /// A number for each of sixteen blocks or half blocks.
@@ -102,14 +119,12 @@ fn by_block<S: Blocks<H> + ?Sized, const H: usize>(
     for h in 0..H {
         let mut numbers = [0.0; 16];
         for half in 0..2 {
-            if let Some(eight) = eight::<S, H>(group, half) {
-                for b in 0..8 {
-                    numbers[8 * half + b] = number(eight, b, h);
-                }
+            let eight = &group[half * S::EIGHT_BYTES..][..S::EIGHT_BYTES];
+            for b in 0..8 {
+                numbers[8 * half + b] = number(eight, b, h);
             }
         }
-        // SAFETY: sixteen floats are there.
-        registers[h] = unsafe { _mm512_loadu_ps(numbers.as_ptr()) };
+        registers[h] = floats(&numbers);
     }
     registers
 }
@@ -188,52 +203,49 @@ pub(super) const fn n_pairs<L: Layout>() -> usize {
     group_bytes::<L>().div_ceil(128)
 }
 
-/// The words at `offset` of each block that are in pair `pair` of lines, and which ones are.
-const fn word_table<L: Layout>(pair: usize, offset: usize) -> (Words, __mmask16) {
+/// The scales and minima that are in pair `pair` of lines, and where they go: scales to the lanes of the low half,
+/// minima to those of the high one.
+const fn number_table<L: Layout>(pair: usize) -> (Words, __mmask32) {
     let (mut table, mut present) = ([0; 32], 0);
     let lines = (line_start::<L>(2 * pair), line_start::<L>(2 * pair + 1));
     let mut i = 0;
-    while i < 16 {
-        let at = i * L::BYTES + offset;
-        if at / 128 == pair {
-            table[i] = (index(at, lines) / 2) as u16;
-            present |= 1 << i;
+    while i < 32 {
+        let (b, offset) = (i % 16, if i < 16 { Some(0) } else { L::MIN });
+        if let Some(offset) = offset
+            && (b * L::BYTES + offset) / 128 == pair
+        {
+            let to = i / 16 * 16 + Arrangement::Dwords.lane(b);
+            table[to] = (index(b * L::BYTES + offset, lines) / 2) as u16;
+            present |= 1 << to;
         }
         i += 1;
     }
     (Words(table), present)
 }
 
-const fn word_tables<L: Layout>(offset: usize) -> [(Words, __mmask16); 5] {
+const fn number_tables<L: Layout>() -> [(Words, __mmask32); 5] {
     [
-        word_table::<L>(0, offset),
-        word_table::<L>(1, offset),
-        word_table::<L>(2, offset),
-        word_table::<L>(3, offset),
-        word_table::<L>(4, offset),
+        number_table::<L>(0),
+        number_table::<L>(1),
+        number_table::<L>(2),
+        number_table::<L>(3),
+        number_table::<L>(4),
     ]
 }
 
-/// The 64 bytes at `at`; those past the end of `bytes` are zero if not `FULL`.
+/// The 64 bytes at `at`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn load<const FULL: bool>(bytes: &[u8], at: usize) -> __m512i {
-    if FULL {
-        let bytes: &[u8; 64] = bytes[at..].first_chunk().expect("a full load is inside the row");
-        // SAFETY: 64 bytes are there.
-        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
-    } else {
-        let left = bytes.len().saturating_sub(at).min(64) as u32;
-        let mask = u64::MAX.checked_shr(64 - left).unwrap_or(0);
-        // SAFETY: the mask lets through only bytes that are there.
-        unsafe { _mm512_maskz_loadu_epi8(mask, bytes.as_ptr().wrapping_add(at).cast()) }
-    }
+pub(super) fn load(bytes: &[u8], at: usize) -> __m512i {
+    let bytes: &[u8; 64] = bytes[at..].first_chunk().expect("a load is inside the group");
+    // SAFETY: 64 bytes are there.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn table(line: &Line) -> __m512i {
-    load::<true>(&line.0, 0)
+    load(&line.0, 0)
 }
 
 impl<L: Layout> Stored<1> for Plain<L> {
@@ -242,24 +254,24 @@ impl<L: Layout> Stored<1> for Plain<L> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn quad<const FULL: bool>(group: &[u8], quad: usize) -> [__m512i; 2] {
-        let first = gather::<L, FULL>(group, quad, 0);
+    unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2] {
+        let first = gather::<L>(group, quad, 0);
         if L::BITS == 8 {
             let top = _mm512_set1_epi8(i8::MIN);
-            let last = gather::<L, FULL>(group, quad, 1);
+            let last = gather::<L>(group, quad, 1);
             return [_mm512_xor_si512(first, top), _mm512_xor_si512(last, top)];
         }
         let [low, high] = nibbles(first);
         if L::HIGH.is_none() {
             return [plain_codes::<L>(low), plain_codes::<L>(high)];
         }
-        [with_fifth::<L, FULL>(low, group, quad, 0), with_fifth::<L, FULL>(high, group, quad, 1)]
+        [with_fifth::<L>(low, group, quad, 0), with_fifth::<L>(high, group, quad, 1)]
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn bytes<const FULL: bool>(group: &[u8], quad: usize) -> __m512i {
-        gather::<L, FULL>(group, quad, 0)
+    unsafe fn bytes(group: &[u8], quad: usize) -> __m512i {
+        gather::<L>(group, quad, 0)
     }
 
     #[inline]
@@ -275,10 +287,10 @@ impl<L: Layout> Stored<1> for Plain<L> {
             return arrange_group::<Self, 1>(group);
         }
         let low = dwords([
-            gather::<L, true>(group, 0, 0),
-            gather::<L, true>(group, 1, 0),
-            gather::<L, true>(group, 2, 0),
-            gather::<L, true>(group, 3, 0),
+            gather::<L>(group, 0, 0),
+            gather::<L>(group, 1, 0),
+            gather::<L>(group, 2, 0),
+            gather::<L>(group, 3, 0),
         ]);
         let mut codes = [_mm512_setzero_si512(); 8];
         for j in 0..4 {
@@ -290,19 +302,13 @@ impl<L: Layout> Stored<1> for Plain<L> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn scales<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
+    unsafe fn numbers(group: &[u8]) -> Numbers<1> {
         if L::SCALE == Scale::F16 {
-            [sixteen::<L, FULL>(group, &const { word_tables::<L>(0) })]
+            numbers::<L>(group)
         } else {
-            by_block::<Self, 1>(group, Self::scale)
+            let scales = by_block::<Self, 1>(group, Self::scale);
+            Numbers { scales: [lanes_of_blocks(scales[0])], minima: [_mm512_setzero_ps()] }
         }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn minima<const FULL: bool>(group: &[u8]) -> [__m512; 1] {
-        let tables = &const { word_tables::<L>(if let Some(min) = L::MIN { min } else { 0 }) };
-        [sixteen::<L, FULL>(group, tables)]
     }
 }
 
@@ -337,28 +343,23 @@ pub(super) fn nibbles(bytes: __m512i) -> [__m512i; 2] {
 /// The code bytes of four blocks; of 8-bit codes those of half `half`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn gather<L: Layout, const FULL: bool>(group: &[u8], quad: usize, half: usize) -> __m512i {
+fn gather<L: Layout>(group: &[u8], quad: usize, half: usize) -> __m512i {
     let (windows, orders) = if half == 0 {
         (const { all_windows::<L>(0) }, &const { code_tables::<L>(0) })
     } else {
         (const { all_windows::<L>(1) }, &const { code_tables::<L>(1) })
     };
     let (a, b) = windows[quad];
-    let (a, b) = (load::<FULL>(group, a), load::<FULL>(group, b));
+    let (a, b) = (load(group, a), load(group, b));
     _mm512_permutex2var_epi8(a, table(&orders[quad]), b)
 }
 
 /// The codes of half `half` of four blocks, with their fifth bits.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn with_fifth<L: Layout, const FULL: bool>(
-    codes: __m512i,
-    group: &[u8],
-    quad: usize,
-    half: usize,
-) -> __m512i {
+fn with_fifth<L: Layout>(codes: __m512i, group: &[u8], quad: usize, half: usize) -> __m512i {
     let (a, b) = const { all_windows::<L>(0) }[quad];
-    let (a, b) = (load::<FULL>(group, a), load::<FULL>(group, b));
+    let (a, b) = (load(group, a), load(group, b));
     let orders =
         if half == 0 { &const { high_tables::<L>(0) } } else { &const { high_tables::<L>(1) } };
     let bits = _mm512_permutex2var_epi8(a, table(&orders[quad]), b);
@@ -366,21 +367,22 @@ fn with_fifth<L: Layout, const FULL: bool>(
     _mm512_mask_add_epi8(codes, set, codes, _mm512_set1_epi8(0x10))
 }
 
-/// The f16 numbers at a place of sixteen blocks, in order; zero for blocks that are not there.
+/// The f16 numbers of sixteen blocks.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn sixteen<L: Layout, const FULL: bool>(group: &[u8], tables: &[(Words, __mmask16); 5]) -> __m512 {
+fn numbers<L: Layout>(group: &[u8]) -> Numbers<1> {
     let mut halves = _mm512_setzero_si512();
     for pair in 0..n_pairs::<L>() {
-        let (words, present) = &tables[pair];
+        let (words, present) = &const { number_tables::<L>() }[pair];
         // SAFETY: 64 bytes are there.
         let words = unsafe { _mm512_load_si512(words.0.as_ptr().cast()) };
-        let (a, b) = (line_start::<L>(2 * pair), line_start::<L>(2 * pair + 1));
-        if FULL || a < group.len() {
-            let (a, b) = (load::<FULL>(group, a), load::<FULL>(group, b));
-            let some = _mm512_maskz_permutex2var_epi16((*present).into(), a, words, b);
-            halves = _mm512_or_si512(halves, some);
-        }
+        let a = load(group, line_start::<L>(2 * pair));
+        let b = load(group, line_start::<L>(2 * pair + 1));
+        let some = _mm512_maskz_permutex2var_epi16(*present, a, words, b);
+        halves = _mm512_or_si512(halves, some);
     }
-    _mm512_cvtph_ps(_mm512_castsi512_si256(halves))
+    Numbers {
+        scales: [_mm512_cvtph_ps(_mm512_castsi512_si256(halves))],
+        minima: [_mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(halves))],
+    }
 }
