@@ -59,7 +59,7 @@ fn products<S: Stored<H>, const H: usize, const N: usize, const R: usize>(
     for start in (0..n_rows).step_by(ROWS) {
         let n_together = ROWS.min(n_rows - start);
         let mut sums = [[_mm512_setzero_ps(); N]; ROWS];
-        // Since rows are walked in slices, what comes after them is asked for from front to back meanwhile.
+        // What comes after rows that are walked in slices is asked for from front to back meanwhile.
         let next = rows.after(start + n_together, ROWS * rows.row_bytes);
         let mut next = Ahead::new(next, n_together.div_ceil(R) * n_groups);
         for g in (0..n_groups).step_by(slice) {
@@ -128,16 +128,17 @@ fn chains<S: Stored<H>, const H: usize, const N: usize, const R: usize>(
     sums: &mut [[__m512; N]; R],
 ) {
     let (group_bytes, n_groups) = (4 * S::QUAD_BYTES, groups.len() / n_tokens);
-    let is_whole = slice.len() == n_groups;
-    let ask = is_whole && stream_is_asked_for();
+    let asks = stream_is_asked_for();
+    // A CPU that is not asked follows one row by itself, but not two in turn.
+    let is_stream = slice.len() == n_groups && (R == 1 || asks);
     for g in slice {
         let n_blocks = GROUP.min(n_blocks - g * GROUP);
-        if !is_whole {
+        if !is_stream {
             next.ask();
         } else {
             for r in 0..R {
                 let here = &from[r][g * group_bytes..];
-                if ask {
+                if asks {
                     prefetch_once(here, group_bytes, AHEAD);
                 } else if S::JUMPS {
                     touch(here, group_bytes, SOON);
