@@ -144,17 +144,13 @@ fn pack_group<S: Stored<H>, const H: usize>(
         }
     }
     for h in 0..H {
-        let by_lane = transpose(scales[h]);
+        let (d, m) = (transpose(scales[h]), transpose(minima[h]));
         for b in 0..places.n_blocks {
+            let lane = Arrangement::Dwords.lane(b);
             if let Some(block) = places.block(b) {
-                block.d[h][half] = _mm512_castsi512_ps(by_lane[Arrangement::Dwords.lane(b)]);
-            }
-        }
-        if S::HAS_MIN {
-            let by_lane = transpose(minima[h]);
-            for b in 0..places.n_blocks {
-                if let Some(block) = places.block(b) {
-                    block.m[h][half] = _mm512_castsi512_ps(by_lane[Arrangement::Dwords.lane(b)]);
+                block.d[h][half] = _mm512_castsi512_ps(d[lane]);
+                if S::HAS_MIN {
+                    block.m[h][half] = _mm512_castsi512_ps(m[lane]);
                 }
             }
         }

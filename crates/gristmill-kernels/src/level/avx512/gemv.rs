@@ -83,7 +83,9 @@ fn products<S: Stored<H>, const H: usize, const N: usize, const R: usize>(
                     &mut padding,
                     sums,
                 );
-                if let Some(tail) = &mut tail {
+                if let Some(tail) = &mut tail
+                    && slice.end == n_groups
+                {
                     for r in R * i..n_together.min(R * (i + 1)) {
                         tail.take(r, rows.row(start + r));
                     }

@@ -1,8 +1,8 @@
 //! From stored blocks to registers of codes and scales: the interface, and every [`Layout`].
 //!
 //! Four blocks (a quad, 72 to 136 bytes) are covered by two overlapping 64-byte loads; one two-register byte permute
-//! gathers the codes of all four, another word permute the scales. The index tables follow from the layout when the
-//! kernel is compiled.
+//! gathers the codes of all four. A word permute brings the scales and minima of all blocks in two lines to their lanes.
+//! The index tables follow from the layout when the kernel is compiled.
 #![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
@@ -76,8 +76,11 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     unsafe fn numbers(group: &[u8]) -> Numbers<H> {
         // SAFETY: this function has the instructions.
         let mut scales = unsafe { Self::scales(group) };
-        // SAFETY: as above.
-        let mut minima = unsafe { Self::minima(group) };
+        let mut minima = scales;
+        if Self::HAS_MIN {
+            // SAFETY: as above.
+            minima = unsafe { Self::minima(group) };
+        }
         for h in 0..H {
             scales[h] = lanes_of_blocks(scales[h]);
             minima[h] = lanes_of_blocks(minima[h]);
