@@ -109,10 +109,29 @@ impl Comparison {
     }
 }
 
+/// What the doctor says of the machine, at its best of a few visits: one that meets another program on one of two cores
+/// finds half a machine.
+fn machine(ours: &Path) -> Result<Value> {
+    const VISITS: usize = 3;
+    let mut best = Value::Null;
+    for _ in 0..VISITS {
+        let doctor = output(Command::new(ours).args(["doctor", "--json"]))?;
+        let machine: Value = serde_json::from_str(&doctor).map_err(|error| error.to_string())?;
+        if best.is_null() || int8_peak(&machine) > int8_peak(&best) {
+            best = machine;
+        }
+    }
+    Ok(best)
+}
+
+/// Operations per second.
+fn int8_peak(machine: &Value) -> f64 {
+    machine["operations_per_second"]["int8"].as_f64().unwrap_or(0.0)
+}
+
 /// Who measured what, when, on which machine, and how quiet it was.
 pub(super) fn heading(ours: &Path, how: &str, comparisons: &[Comparison]) -> Result<String> {
-    let doctor = output(Command::new(ours).args(["doctor", "--json"]))?;
-    let machine: Value = serde_json::from_str(&doctor).map_err(|error| error.to_string())?;
+    let machine = machine(ours)?;
     let date = output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
     let text = |key: &str| machine[key].as_str().unwrap_or("?").to_string();
     let gigabytes = machine["memory"].as_f64().unwrap_or(0.0) / 1e9;
@@ -124,7 +143,7 @@ pub(super) fn heading(ours: &Path, how: &str, comparisons: &[Comparison]) -> Res
         },
     );
     // Virtual machines hide which CPU they are; how fast it computes tells.
-    let peak = machine["operations_per_second"]["int8"].as_f64().unwrap_or(0.0) / 1e9;
+    let peak = int8_peak(&machine) / 1e9;
     Ok(format!(
         "Measured on {}: {} ({} cores, {}, {peak:.0} GOP/s in int8, {gigabytes:.0} GB), {how}; {others}.",
         date.trim(),
