@@ -64,7 +64,7 @@ impl<E: Element> Page<E> {
         let len = lengths::<E>(shape);
         let scales = shape.n_head_kv * (len.key_scales + len.value_scales) * size_of::<f32>();
         let memory = MmapMut::map_anon((element_bytes::<E>(shape) + scales).max(1))?;
-        // A wish: in others it is as good, only slower to read. Small pages would take more memory than was told.
+        // A wish: in others it is as good, only slower to read. Less memory than that would become more than was told.
         #[cfg(target_os = "linux")]
         if memory.len() >= LARGE {
             let _ = memory.advise(memmap2::Advice::HugePage);
