@@ -12,8 +12,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use gristmill_quant::codec;
-use gristmill_tensor::DType;
-use memmap2::MmapMut;
+use gristmill_tensor::{DType, zeros_in_large_pages};
 
 use crate::Team;
 #[cfg(target_arch = "aarch64")]
@@ -46,10 +45,7 @@ pub(crate) const CHAINS: usize = 12;
 /// When there is not so much memory.
 pub fn read_bandwidth(team: &Team, n_bytes: usize) -> io::Result<f64> {
     let n_pieces = n_bytes.div_ceil(PIECE).max(team.n_threads());
-    let mut memory = MmapMut::map_anon(n_pieces * PIECE)?;
-    #[cfg(target_os = "linux")]
-    // Only a wish; small pages work too.
-    let _ = memory.advise(memmap2::Advice::HugePage);
+    let mut memory = zeros_in_large_pages(n_pieces * PIECE)?;
     team.for_each_chunk_mut(&mut memory, PIECE, &|_, piece| piece.fill(1));
     let read = match level() {
         #[cfg(target_arch = "x86_64")]

@@ -38,7 +38,7 @@ mod source;
 mod stored;
 mod tensor;
 
-pub use arena::in_large_pages;
+pub use arena::{in_large_pages, zeros_in_large_pages};
 pub use atomic::AtomicFile;
 pub use bytes::Bytes;
 pub use checkpoint::{Checkpoint, TensorIndex};

@@ -10,7 +10,7 @@ use crate::level::vector::{LANES, Vector};
 pub(crate) const BLOCK: usize = 32;
 
 /// An element of a cache.
-pub(crate) trait Element: Copy + Send + Sync + Pod {
+pub(crate) trait Element: Pod + Send + Sync {
     /// Whether elements are codes, which mean something only times the scale of their block.
     const SCALED: bool;
 

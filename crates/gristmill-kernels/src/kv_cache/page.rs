@@ -3,6 +3,7 @@
 use std::io;
 use std::marker::PhantomData;
 
+use gristmill_tensor::zeros_in_large_pages;
 use memmap2::MmapMut;
 use smallvec::SmallVec;
 
@@ -10,8 +11,7 @@ use super::{Element, HeadShape, PAGE};
 
 /// Memory of a page, zeros until it is written to: the keys of all heads, then the values, then the scales of both.
 ///
-/// It is a mapping of its own, in large pages where the system gives them. What no token has been written to yet takes
-/// neither time nor room.
+/// What no token has been written to yet takes neither time nor room.
 #[derive(Debug)]
 pub(crate) struct Page<E> {
     memory: MmapMut,
@@ -31,6 +31,7 @@ pub(crate) struct Parts<C, S> {
     pub(crate) value_scales: S,
 }
 
+/// A head, to be read.
 pub(crate) type Head<'a, E> = Parts<&'a [E], &'a [f32]>;
 /// The same, to be written.
 pub(super) type HeadMut<'a, E> = Parts<&'a mut [E], &'a mut [f32]>;
@@ -58,17 +59,9 @@ fn element_bytes<E: Element>(shape: HeadShape) -> usize {
 impl<E: Element> Page<E> {
     /// All zeros.
     pub(super) fn new(shape: HeadShape) -> io::Result<Page<E>> {
-        /// The smallest that can be one large page.
-        #[cfg(target_os = "linux")]
-        const LARGE: usize = 2 << 20;
         let len = lengths::<E>(shape);
         let scales = shape.n_head_kv * (len.key_scales + len.value_scales) * size_of::<f32>();
-        let memory = MmapMut::map_anon((element_bytes::<E>(shape) + scales).max(1))?;
-        // A wish: in others it is as good, only slower to read. Less memory than that would become more than was told.
-        #[cfg(target_os = "linux")]
-        if memory.len() >= LARGE {
-            let _ = memory.advise(memmap2::Advice::HugePage);
-        }
+        let memory = zeros_in_large_pages(element_bytes::<E>(shape) + scales)?;
         Ok(Page { memory, elements: PhantomData })
     }
 
