@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use gristmill_quant::{Codec, ErrorStats, check_finite, overflows_f16};
+use gristmill_quant::{Codec, ErrorStats, overflows_f16, unfit_for_blocks};
 use gristmill_tensor::{
     AtomicFile, Checkpoint, DType, Format, ModelHeader, TensorInfo, TensorSink,
 };
@@ -249,18 +249,19 @@ impl Buffers {
 /// Refuses values that the target type cannot hold, naming the first one.
 fn check(target: &TensorInfo, first_row: usize, values: &[f32]) -> Result<()> {
     let TensorInfo { ref name, dtype: target, ref shape } = *target;
-    let at = |index| (first_row + index / shape.row_len(), index % shape.row_len(), values[index]);
-    let no_number = if target.is_quantized() { check_finite(values) } else { None };
-    if let Some((row, column, value)) = no_number.map(at) {
-        return Err(Error::NotFinite { tensor: name.clone(), row, column, value, target });
-    }
-    // Every block type has scales of half precision.
-    let half = target == DType::F16 || target.is_quantized();
-    let too_large = if half { overflows_f16(values) } else { None };
-    if let Some((row, column, value)) = too_large.map(at) {
-        return Err(Error::Overflow { tensor: name.clone(), row, column, value, target });
-    }
-    Ok(())
+    let unfit = match target {
+        DType::F16 => overflows_f16(values),
+        _ if target.is_quantized() => unfit_for_blocks(values),
+        _ => None,
+    };
+    let Some(index) = unfit else { return Ok(()) };
+    let (row, column, value) =
+        (first_row + index / shape.row_len(), index % shape.row_len(), values[index]);
+    let tensor = name.clone();
+    Err(match target.is_quantized() && !value.is_finite() {
+        true => Error::NotFinite { tensor, row, column, value, target },
+        false => Error::Overflow { tensor, row, column, value, target },
+    })
 }
 
 fn codec(dtype: DType) -> &'static Codec {

@@ -9,8 +9,9 @@ use std::ops::Range;
 use crate::plan::{PlannedTensor, Step};
 use crate::{Error, Result};
 
-/// Stored bytes of a slab where the budget allows. Systems are fastest with reads and writes of this size.
-const SLAB_BYTES: u64 = 8 << 20;
+/// Stored bytes of a slab where the budget allows: enough to hide the calls, and so few that the memory of one slab is
+/// still in the cache, and still the process's own, when the next one wants it.
+const SLAB_BYTES: u64 = 2 << 20;
 
 /// A run of rows of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,8 +22,8 @@ pub trait BlockFormat: 'static {
 pub trait Quantize: BlockFormat {
     /// Encodes `values`; the bytes are those of ggml's reference.
     ///
-    /// The values should be finite (see [`check_finite`](crate::check_finite)): others do no harm, but the bytes of
-    /// their blocks mean nothing.
+    /// Some values mean nothing in blocks (see [`unfit_for_blocks`](crate::unfit_for_blocks)): they do no harm, but
+    /// neither do the bytes of their blocks mean anything.
     fn quantize(values: &[f32], blocks: &mut [u8]);
 }
 

@@ -9,9 +9,11 @@ const GROUP: usize = 64;
 /// The largest finite `f16`.
 const F16_MAX: f32 = 65504.0;
 
-/// The index of the first NaN or infinity in `values`.
-pub fn check_finite(values: &[f32]) -> Option<usize> {
-    position(values, |x| x.to_bits() & 0x7f80_0000 == 0x7f80_0000)
+/// The index of the first value that no block can hold, since its scale is an `f16`: a NaN, an infinity, or a magnitude
+/// beyond 65504.
+pub fn unfit_for_blocks(values: &[f32]) -> Option<usize> {
+    // The bits of magnitudes sort like the numbers, with NaNs above them.
+    position(values, |x| x.abs().to_bits() > F16_MAX.to_bits())
 }
 
 /// The index of the first value whose magnitude is beyond the largest finite `f16`, 65504; infinities are, NaNs are
@@ -36,16 +38,16 @@ mod tests {
 
     #[test]
     fn the_first_bad_value_is_found_at_every_place() {
-        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 65504.004] {
             for index in [0, 1, 63, 64, 65, 199] {
-                let mut values = vec![f32::MAX; 200];
+                let mut values = vec![65504.0; 200];
                 values[index] = bad;
                 values[199] = bad;
-                assert_eq!(check_finite(&values), Some(index));
+                assert_eq!(unfit_for_blocks(&values), Some(index));
             }
         }
-        assert_eq!(check_finite(&[f32::MAX, f32::MIN, 0.0, -0.0, 1e-45]), None);
-        assert_eq!(check_finite(&[]), None);
+        assert_eq!(unfit_for_blocks(&[65504.0, -65504.0, 0.0, -0.0, 1e-45]), None);
+        assert_eq!(unfit_for_blocks(&[]), None);
     }
 
     #[test]

@@ -61,7 +61,7 @@ mod six_bit;
 mod stats;
 
 pub use block::{BlockFormat, Quantize};
-pub use check::{check_finite, overflows_f16};
+pub use check::{overflows_f16, unfit_for_blocks};
 pub use codec::{CODECS, Codec, DequantizeFn, QuantizeFn, codec};
 pub use iq4_nl::IQ4_NL;
 pub use iq4_xs::IQ4_XS;

@@ -3,7 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use crate::{Error, Result};
 
@@ -13,9 +14,9 @@ use crate::{Error, Result};
 pub struct AtomicFile {
     target: PathBuf,
     partial: PathBuf,
-    file: File,
+    file: Arc<File>,
     /// Held while writing. Systems let one writer at a time into a file anyway, but let the others spin.
-    turn: Mutex<()>,
+    unsynced: Mutex<Unsynced>,
     overwrite: bool,
     finished: bool,
 }
@@ -39,8 +40,8 @@ impl AtomicFile {
             .truncate(true)
             .open(&partial)
             .map_err(Error::io(&target))?;
-        let turn = Mutex::new(());
-        Ok(AtomicFile { target, partial, file, turn, overwrite, finished: false })
+        let (file, unsynced) = (Arc::new(file), Mutex::default());
+        Ok(AtomicFile { target, partial, file, unsynced, overwrite, finished: false })
     }
 
     /// Where the file will appear.
@@ -56,13 +57,16 @@ impl AtomicFile {
         self.file.set_len(len).map_err(Error::io(&self.target))
     }
 
-    /// Writes all of `bytes` at `offset`; several threads may do so at once.
+    /// Writes all of `bytes` at `offset`; several threads may do so at once. The system is asked early to store what
+    /// was written, so that [`finish`](Self::finish) need not wait for all of it.
     ///
     /// # Errors
     /// [`Error::Io`], a full disk among them.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        write_all_at(&self.file, bytes, offset).map_err(Error::io(&self.target))
+        let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+        write_all_at(&self.file, bytes, offset)
+            .and_then(|()| unsynced.add(bytes.len() as u64, &self.file))
+            .map_err(Error::io(&self.target))
     }
 
     /// Syncs the file and gives it its name.
@@ -70,7 +74,8 @@ impl AtomicFile {
     /// # Errors
     /// [`Error::Exists`] when somebody else made the target meanwhile, [`Error::Io`].
     pub fn finish(mut self) -> Result<()> {
-        self.file.sync_all().map_err(Error::io(&self.target))?;
+        let unsynced = self.unsynced.get_mut().unwrap_or_else(PoisonError::into_inner);
+        unsynced.wait().and_then(|()| self.file.sync_all()).map_err(Error::io(&self.target))?;
         refuse_existing(&self.target, self.overwrite)?;
         fs::rename(&self.partial, &self.target).map_err(Error::io(&self.target))?;
         self.finished = true;
@@ -84,6 +89,37 @@ impl Drop for AtomicFile {
             // Nothing can be done, nor need be, when the partial file cannot be removed.
             let _ = fs::remove_file(&self.partial);
         }
+    }
+}
+
+/// Written bytes of which the system was not yet told that they are wanted on the disk.
+#[derive(Debug, Default)]
+struct Unsynced {
+    bytes: u64,
+    /// The thread that waits for the bytes before them. Its error is its own: the system tells it once.
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Unsynced {
+    /// How many are worth a thread.
+    const ENOUGH: u64 = 64 << 20;
+
+    fn add(&mut self, bytes: u64, file: &Arc<File>) -> io::Result<()> {
+        self.bytes += bytes;
+        if self.bytes < Self::ENOUGH || self.thread.as_ref().is_some_and(|t| !t.is_finished()) {
+            return Ok(());
+        }
+        self.wait()?;
+        self.bytes = 0;
+        let file = Arc::clone(file);
+        // Where there can be no thread, everything is left to the end.
+        self.thread = thread::Builder::new().spawn(move || file.sync_data()).ok();
+        Ok(())
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let result = self.thread.take().map(JoinHandle::join);
+        result.unwrap_or(Ok(Ok(()))).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
@@ -140,5 +176,18 @@ mod tests {
         file.finish().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"abcd");
         assert!(matches!(AtomicFile::create(&target, false), Err(Error::Exists { .. })));
+    }
+
+    #[test]
+    fn much_is_synced_before_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = AtomicFile::create(folder.path().join("out.bin"), false).unwrap();
+        let half = vec![7; Unsynced::ENOUGH as usize / 2];
+        let begun = |file: &AtomicFile| file.unsynced.lock().unwrap().thread.is_some();
+        file.write_at(0, &half).unwrap();
+        assert!(!begun(&file));
+        file.write_at(half.len() as u64, &half).unwrap();
+        assert!(begun(&file));
+        file.finish().unwrap();
     }
 }
