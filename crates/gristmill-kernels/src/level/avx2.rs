@@ -54,13 +54,13 @@ where
     Kernels { few, n_few: FEW, many, fast: None }
 }
 
-/// Quantizes a group of activations, or fewer at the end of a row.
-pub(crate) fn quantize(x: &[f32]) -> Group {
+/// Quantizes the activations of a section, or fewer at the end of a row.
+pub(crate) fn quantize(x: &[f32], groups: &mut [Group]) {
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn quantize(x: &[f32]) -> Group {
-        super::portable::quantize_inline(x)
+    fn quantize(x: &[f32], groups: &mut [Group]) {
+        super::portable::quantize_inline(x, groups);
     }
     assert!(Level::Avx2.is_available());
     // SAFETY: the CPU has been asked.
-    unsafe { quantize(x) }
+    unsafe { quantize(x, groups) }
 }

@@ -6,7 +6,7 @@
 //!
 //! - `unpack`: stored blocks to registers, driven by the layout table; `superblock`: the same for the K types;
 //!   `arrange`: sixteen blocks in the order of the activations; `fifth`: their fifth bits.
-//! - `gemv`: one token, one row after the other, as fast as the memory delivers; `tail`: the ends of rows.
+//! - `gemv`: one token or a few, as fast as the memory delivers; `tail`: the ends of rows.
 //! - `gemm`: many tokens, panels of 32 rows and register tiles of 32 x 6.
 //! - `pairs`: panels of F16 and BF16 weights, for many tokens: `bf16` where the CPU multiplies such numbers, else `int16`;
 //!   `one`: one token.
@@ -76,9 +76,9 @@ where
     Kernels { few, n_few: FEW, many, fast: None }
 }
 
-/// Quantizes a group of activations, or fewer at the end of a row.
-pub(crate) fn quantize(x: &[f32]) -> Group {
+/// Quantizes the activations of a section, or fewer at the end of a row.
+pub(crate) fn quantize(x: &[f32], groups: &mut [Group]) {
     assert!(Level::Avx512.is_available());
     // SAFETY: the CPU has been asked.
-    unsafe { quantize::quantize(x) }
+    unsafe { quantize::quantize(x, groups) }
 }

@@ -9,7 +9,7 @@ pub(crate) mod peak;
 
 use gristmill_tensor::DType;
 
-use crate::matmul::activations::{BLOCK, Group, scale_and_inverse};
+use crate::matmul::activations::{BLOCK, GROUP, Group, scale_and_inverse};
 use crate::matmul::blocks::integer_types;
 use crate::matmul::columns::nearest;
 use crate::matmul::gemm::TileKernel;
@@ -34,20 +34,27 @@ fn int8<K: TileKernel>() -> Kernels {
     Kernels { few: way, n_few: 1, many: way, fast: None }
 }
 
-/// Quantizes a group of activations, or fewer at the end of a row.
-pub(crate) fn quantize(x: &[f32]) -> Group {
-    quantize_inline(x)
+/// Quantizes the activations of a section, or fewer at the end of a row.
+pub(crate) fn quantize(x: &[f32], groups: &mut [Group]) {
+    quantize_inline(x, groups);
 }
 
 /// [`quantize`], to be compiled for another level.
 #[inline(always)]
-pub(crate) fn quantize_inline(x: &[f32]) -> Group {
-    let mut group = Group::ZERO;
-    for (b, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
-        let amax = x.iter().fold(0, |max, value| max.max(value.to_bits() & 0x7fff_ffff));
-        let (d, inverse) = scale_and_inverse(amax, 127.0);
-        let mut sum = 0;
-        if inverse > 0.0 {
+pub(crate) fn quantize_inline(x: &[f32], groups: &mut [Group]) {
+    let blocks = x.as_chunks::<BLOCK>().0;
+    let mut amax = [0; GROUP];
+    for (b, x) in blocks.iter().enumerate() {
+        let amax = &mut amax[b % GROUP];
+        *amax = x.iter().fold(*amax, |max, value| max.max(value.to_bits() & 0x7fff_ffff));
+    }
+    for (group, blocks) in groups.iter_mut().zip(blocks.chunks(GROUP)) {
+        *group = Group::ZERO;
+        for b in 0..GROUP {
+            let (d, inverse) = scale_and_inverse(amax[b], 127.0);
+            group.d[b] = d;
+            let Some(x) = blocks.get(b).filter(|_| inverse > 0.0) else { continue };
+            let mut sum = 0;
             for half in 0..2 {
                 let codes = &mut group.codes[b / 4][half][b % 4];
                 for (code, value) in codes.iter_mut().zip(&x[16 * half..]) {
@@ -58,10 +65,8 @@ pub(crate) fn quantize_inline(x: &[f32]) -> Group {
                     group.init_first[b] = -128 * sum;
                 }
             }
+            group.init[b] = -128 * sum;
+            group.sum[b] = sum as f32;
         }
-        group.d[b] = d;
-        group.init[b] = -128 * sum;
-        group.dsum[b] = d * sum as f32;
     }
-    group
 }

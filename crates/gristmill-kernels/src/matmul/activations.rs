@@ -1,9 +1,10 @@
 //! The activations that products share, in the forms that products need.
 //!
 //! Float weights take the rows as they are, or in sixteen bits where the CPU multiplies those faster. Quantized weights
-//! take them as int8 in blocks of 32 with one scale each: `x ≈ d * code` with `d = amax / 127`, both kept in f32, rounded
-//! to nearest even. That form is made once, by the first product that needs it, and is the same bit for bit at every
-//! [`Level`].
+//! take them as int8: `x ≈ d * code` with `d = amax / 127`, both kept in f32, rounded to nearest even. Eight blocks of
+//! 32 share a scale, those in the same place of eight neighbouring groups of sixteen, which are a section of the row:
+//! one lane sums them one after the other, and the scale need be multiplied with only once. That form is made once, by
+//! the first product that needs it, and is the same bit for bit at every [`Level`].
 //!
 //! Where a norm stands before the products, the form is made of each row as soon as it is normalized; only products that
 //! take rows as they are have them written to memory.
@@ -13,13 +14,20 @@ use super::kernels::{Form, TileShape, Way};
 use super::source::Source;
 use crate::{Level, Norm, Team};
 
-/// Elements per block: those that share a scale.
+/// Elements per block.
 pub(crate) const BLOCK: usize = 32;
 /// Elements that are quantized by one task.
 const PART: usize = 1 << 13;
 
 /// Blocks per [`Group`].
 pub(crate) const GROUP: usize = 16;
+
+/// Groups per section: their blocks share scales with those in the same place of the others. The last section of a row
+/// may have fewer.
+pub(crate) const SECTION: usize = 8;
+
+/// Elements per section.
+pub(crate) const SECTION_LEN: usize = SECTION * GROUP * BLOCK;
 
 /// Sixteen quantized blocks of one row, in the order that the vector units want: see [`Arrangement`]. Blocks past the
 /// end of a row are zero.
@@ -29,15 +37,15 @@ pub(crate) struct Group {
     /// Eight lines of 64 codes; arranged in quads, code `16 * half + i` of block `4 * quad + block` is
     /// `codes[quad][half][block][i]`.
     pub codes: [[[[i8; 16]; 4]; 2]; 4],
-    /// The blocks' scales.
+    /// The blocks' scales, the same in all groups of a section.
     pub d: [f32; GROUP],
     /// -128 times the sum of the block's codes: corrects products with weights that were stored plus 128, to make
     /// them unsigned.
     pub init: [i32; GROUP],
     /// The same for the first sixteen codes of the block, for weights with two scales per block.
     pub init_first: [i32; GROUP],
-    /// The sum of the block's values, `d * Σ code`: what the minimum of a weight block is multiplied by.
-    pub dsum: [f32; GROUP],
+    /// The sum of the block's codes: with `d`, what the minimum of a weight block is multiplied by.
+    pub sum: [f32; GROUP],
 }
 
 /// How the sixteen blocks of a [`Group`] stand.
@@ -86,7 +94,7 @@ impl Group {
         d: [0.0; GROUP],
         init: [0; GROUP],
         init_first: [0; GROUP],
-        dsum: [0.0; GROUP],
+        sum: [0.0; GROUP],
     };
 }
 
@@ -116,7 +124,7 @@ pub(crate) struct Column {
     pub d: f32,
     pub init: i32,
     pub init_first: i32,
-    pub dsum: f32,
+    pub sum: f32,
 }
 
 impl Column {
@@ -129,7 +137,7 @@ impl Column {
             d: group.d[lane],
             init: group.init[lane],
             init_first: group.init_first[lane],
-            dsum: group.dsum[lane],
+            sum: group.sum[lane],
         }
     }
 
@@ -143,10 +151,16 @@ impl Column {
         }
     }
 
+    /// The sum of the codes, or of the first or last sixteen of them.
+    #[inline(always)]
+    pub(crate) fn sum_of_codes<const H: usize>(&self, h: usize) -> f32 {
+        if H == 1 { self.sum } else { self.init::<H>(h) as f32 / -128.0 }
+    }
+
     /// The sum of the values, or of the first or last sixteen of them.
     #[inline(always)]
     pub(crate) fn sum<const H: usize>(&self, h: usize) -> f32 {
-        if H == 1 { self.dsum } else { self.d * (self.init::<H>(h) as f32 / -128.0) }
+        self.d * self.sum_of_codes::<H>(h)
     }
 }
 
@@ -347,8 +361,8 @@ impl Activations {
                         let first = i * rows_per_part;
                         source.for_each(first..first + groups.len() / n_groups, |row, x| {
                             let groups = &mut groups[row * n_groups..][..n_groups];
-                            let quantized = x.chunks(BLOCK * GROUP).map(quantize);
-                            groups.iter_mut().zip(quantized).for_each(|(to, group)| *to = group);
+                            let sections = x.chunks(SECTION_LEN).zip(groups.chunks_mut(SECTION));
+                            sections.for_each(|(x, groups)| quantize(x, groups));
                         });
                     },
                 );
@@ -357,10 +371,12 @@ impl Activations {
                 let (quantize, n_blocks) = (quantizer(level), self.n_in.div_ceil(BLOCK));
                 let arrangement = Arrangement::of(level);
                 source.fill_tiles(team, n_blocks, shape, &mut self.columns, |x, put| {
-                    for (g, x) in x.chunks(BLOCK * GROUP).enumerate() {
-                        let group = quantize(x);
+                    for (section, x) in x.chunks(SECTION_LEN).enumerate() {
+                        let mut groups = [Group::ZERO; SECTION];
+                        quantize(x, &mut groups[..x.len().div_ceil(GROUP * BLOCK)]);
                         for b in 0..x.len().div_ceil(BLOCK) {
-                            put.step(g * GROUP + b, Column::of(&group, arrangement, b));
+                            let column = Column::of(&groups[b / GROUP], arrangement, b % GROUP);
+                            put.step(section * SECTION * GROUP + b, column);
                         }
                     }
                 });
@@ -370,8 +386,8 @@ impl Activations {
     }
 }
 
-/// Quantizes a group, or fewer elements at the end of a row.
-type Quantize = fn(&[f32]) -> Group;
+/// Quantizes the groups of a section, or fewer at the end of a row; the last may be cut short.
+type Quantize = fn(&[f32], &mut [Group]);
 
 fn quantizer(level: Level) -> Quantize {
     match level {

@@ -53,7 +53,7 @@ pub(crate) trait TileKernel {
     const STEP: usize;
     /// What kind of activations it multiplies with.
     const FORM: Form;
-    /// Most tokens of a tile, and the chains in which steps are summed.
+    /// Most tokens of a tile, and how steps are summed.
     const SHAPE: TileShape;
     /// The activations of all tokens: tile after tile, step after step, token after token.
     fn columns(x: &Activations) -> &[Self::Column];
@@ -75,7 +75,7 @@ pub(crate) trait TileKernel {
 
 /// The product of some rows of weights with all tokens.
 pub(crate) fn gemm<K: TileKernel>(rows: &Rows<'_>, x: &Activations, y: &mut Tile<'_, f32>) {
-    let order = Order::new(rows.n_in.div_ceil(K::STEP), K::SHAPE.chains);
+    let order = Order::new(rows.n_in.div_ceil(K::STEP), K::SHAPE.cut);
     let (n_places, first) = (order.n_places(), y.columns().start);
     let (columns, tile_tokens) = (K::columns(x), K::SHAPE.balanced(y.rows().len()).tokens);
     K::Block::panel().with_borrow_mut(|panel| {

@@ -8,6 +8,7 @@ use super::activations::Activations;
 use super::float;
 use super::gemm::{TileKernel, gemm};
 use super::matrix::Matrix;
+use super::order::Cut;
 use crate::Tile;
 use crate::level::{Level, portable};
 
@@ -100,8 +101,8 @@ pub(crate) type Kernel = fn(&Rows<'_>, &Activations, &mut Tile<'_, f32>);
 pub(crate) struct TileShape {
     /// Tokens that go side by side.
     pub tokens: usize,
-    /// Chains in which the steps of a row are summed; see [`Order`](super::order::Order).
-    pub chains: usize,
+    /// How the steps of a row are summed; see [`Order`](super::order::Order).
+    pub cut: Cut,
 }
 
 impl TileShape {

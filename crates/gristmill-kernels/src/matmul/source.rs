@@ -56,7 +56,7 @@ impl<'a> Source<'a> {
         tiles: &mut Vec<T>,
         split: impl Fn(&[f32], &mut Steps<'_, T>) + Sync,
     ) {
-        let order = Order::new(n_steps, shape.chains);
+        let order = Order::new(n_steps, shape.cut);
         tiles.resize(self.n_rows() * order.n_places(), T::default());
         team.for_each_chunk_mut(tiles, shape.tokens * order.n_places(), &|i, tile| {
             let (first, n_tokens) = (i * shape.tokens, tile.len() / order.n_places());

@@ -15,7 +15,7 @@ use crate::level::prefetch::{Ahead, prefetch};
 use crate::matmul::activations::{Activations, Column};
 use crate::matmul::gemm::{self, TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
-use crate::matmul::order::Order;
+use crate::matmul::order::{Cut, Order};
 use crate::matmul::padding::Padding;
 
 /// Sixteen rows of one block, unpacked and transposed, with `H` scales for each.
@@ -46,7 +46,7 @@ where
     const ROWS: usize = 16;
     const STEP: usize = 32;
     const FORM: Form = Form::Int8;
-    const SHAPE: TileShape = TileShape { tokens: 3, chains: EIGHT };
+    const SHAPE: TileShape = TileShape { tokens: 3, cut: Cut::chains(EIGHT) };
 
     fn columns(x: &Activations) -> &[Column] {
         x.columns()
@@ -159,21 +159,13 @@ fn tile<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
     let columns = columns.as_chunks::<N>().0;
     let mut ahead = Ahead::new(next, order.n_steps());
     let mut totals = [[_mm256_setzero_ps(); 2]; N];
-    for chain in order.chains() {
+    for chain in order.whole().chains() {
         let mut sums = [[_mm256_setzero_ps(); 2]; N];
         for (block, x) in panel[chain.clone()].iter().zip(&columns[chain]) {
             ahead.ask();
             for h in 0..H {
                 add_block::<M, S, H, N>(block, x, h, &mut sums);
             }
-        }
-        add(&mut totals, sums);
-    }
-    for (block, x) in panel[order.singles()].iter().zip(&columns[order.singles()]) {
-        let mut sums = [[_mm256_setzero_ps(); 2]; N];
-        ahead.ask();
-        for h in 0..H {
-            add_block::<M, S, H, N>(block, x, h, &mut sums);
         }
         add(&mut totals, sums);
     }

@@ -15,7 +15,7 @@ use crate::matmul::activations::{Activations, BLOCK};
 use crate::matmul::columns::PairColumn;
 use crate::matmul::gemm::{TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
-use crate::matmul::order::Order;
+use crate::matmul::order::{Cut, Order};
 
 /// 32 rows of a block: of each row sixteen pairs.
 #[derive(Clone, Copy)]
@@ -44,7 +44,7 @@ impl TileKernel for Bf16 {
     const STEP: usize = BLOCK;
     const FORM: Form = Form::Bf16;
     // There is no kernel for one token whose order it must share.
-    const SHAPE: TileShape = TileShape { tokens: 6, chains: 1 };
+    const SHAPE: TileShape = TileShape { tokens: 6, cut: Cut::chains(1) };
 
     fn columns(x: &Activations) -> &[PairColumn] {
         x.pair_columns()

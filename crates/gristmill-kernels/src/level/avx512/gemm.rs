@@ -4,7 +4,8 @@
 //! rows. One dword of activations, broadcast, meets two such registers, so there is one broadcast load for two
 //! `vpdpbusd` and no shuffle. Codes are stored plus 128 minus their zero, which makes every type unsigned with the same
 //! correction, so that one tile kernel serves all. Per block of 32: 16 `vpdpbusd` per token, then per register a
-//! conversion, a product of the scales and an FMA (and a second FMA for types with a minimum).
+//! conversion and an FMA with the weights' scale (and a second FMA for types with a minimum). The activations' scale
+//! follows once for all blocks of a chain, which share it: multiplications take the pipes that `vpdpbusd` wants.
 #![expect(unsafe_code, reason = "vector loads and stores")]
 
 use std::arch::x86_64::*;
@@ -15,11 +16,14 @@ use super::unpack::{Stored, nibbles};
 use crate::Tile;
 use crate::level::Level;
 use crate::level::prefetch::{Ahead, prefetch};
-use crate::matmul::activations::{Activations, Arrangement, Column, GROUP};
+use crate::matmul::activations::{Activations, Arrangement, Column, GROUP, SECTION};
 use crate::matmul::gemm::{self, TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
-use crate::matmul::order::Order;
+use crate::matmul::order::{Cut, Order};
 use crate::matmul::padding::Padding;
+
+/// A chain has the blocks of a section whose activations share a scale.
+const CUT: Cut = Cut { chains: GROUP, section: SECTION * GROUP };
 
 /// 32 rows of one block, unpacked and transposed, with `H` scales for each.
 #[derive(Clone, Copy)]
@@ -49,7 +53,7 @@ where
     const ROWS: usize = 32;
     const STEP: usize = 32;
     const FORM: Form = Form::Int8;
-    const SHAPE: TileShape = TileShape { tokens: 6, chains: GROUP };
+    const SHAPE: TileShape = TileShape { tokens: 6, cut: CUT };
 
     fn columns(x: &Activations) -> &[Column] {
         x.columns()
@@ -234,23 +238,23 @@ fn tile<const H: usize, const N: usize, const MIN: bool>(
     let columns = columns.as_chunks::<N>().0;
     let mut ahead = Ahead::new(next, order.n_steps());
     let mut totals = [[_mm512_setzero_ps(); 2]; N];
-    for chain in order.chains() {
-        let mut sums = [[_mm512_setzero_ps(); 2]; N];
-        for (block, x) in panel[chain.clone()].iter().zip(&columns[chain]) {
-            ahead.ask();
-            for h in 0..H {
-                add_block::<H, N, MIN>(block, x, h, &mut sums);
+    for section in order.sections() {
+        for chain in section.chains() {
+            let mut sums = [[_mm512_setzero_ps(); 2]; N];
+            let (blocks, x) = (&panel[chain.clone()], &columns[chain]);
+            for (block, x) in blocks.iter().zip(x) {
+                ahead.ask();
+                for h in 0..H {
+                    add_block::<H, N, MIN>(block, x, h, &mut sums);
+                }
+            }
+            for n in 0..N {
+                let d = _mm512_set1_ps(x[0][n].d);
+                for half in 0..2 {
+                    totals[n][half] = _mm512_fmadd_ps(sums[n][half], d, totals[n][half]);
+                }
             }
         }
-        add(&mut totals, sums);
-    }
-    for (block, x) in panel[order.singles()].iter().zip(&columns[order.singles()]) {
-        let mut sums = [[_mm512_setzero_ps(); 2]; N];
-        ahead.ask();
-        for h in 0..H {
-            add_block::<H, N, MIN>(block, x, h, &mut sums);
-        }
-        add(&mut totals, sums);
     }
     write(totals, y);
 }
@@ -266,7 +270,7 @@ pub(super) fn add<const N: usize>(totals: &mut [[__m512; 2]; N], sums: [[__m512;
     }
 }
 
-/// Adds the products of one block, or of its half `h` if halves have their own scales.
+/// Adds the products of one block, or of its half `h` if halves have their own scales, but for the activations' scale.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn add_block<const H: usize, const N: usize, const MIN: bool>(
@@ -291,11 +295,10 @@ fn add_block<const H: usize, const N: usize, const MIN: bool>(
     }
     for n in 0..N {
         for half in 0..2 {
-            let scale = _mm512_mul_ps(block.d[h][half], _mm512_set1_ps(x[n].d));
-            sums[n][half] =
-                _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[n][half]), scale, sums[n][half]);
+            let product = _mm512_cvtepi32_ps(products[n][half]);
+            sums[n][half] = _mm512_fmadd_ps(product, block.d[h][half], sums[n][half]);
             if MIN {
-                let sum = _mm512_set1_ps(x[n].sum::<H>(h));
+                let sum = _mm512_set1_ps(x[n].sum_of_codes::<H>(h));
                 sums[n][half] = _mm512_fmadd_ps(block.m[h][half], sum, sums[n][half]);
             }
         }

@@ -1,32 +1,29 @@
 //! One token, or a few: every weight is read once, so the stream from memory sets the pace.
 //!
 //! A step takes sixteen blocks of a row, transposed so that each of sixteen lanes has four codes of one block: eight
-//! `vpdpbusd` then give the exact sums of the blocks, and one FMA scales them. With one token rows are walked one after
-//! the other: two at once would halve what the memory delivers. With a few, sixteen rows are walked in slices, so that a
-//! slice of the activations stays in the nearest cache, and two of them at once, so that each line of it that is loaded
-//! meets both.
+//! `vpdpbusd` then give the exact sums of the blocks, and one FMA scales them by the weights' scales. The activations'
+//! scales follow at the end of a section.
+//!
+//! - `one`: the rows of one token, one after the other.
+//! - `few`: the rows of a few tokens, sixteen at a time in slices.
 #![expect(unsafe_code, reason = "vector loads")]
+
+mod few;
+mod one;
 
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
-use std::ops::Range;
 
-use super::tail::Tail;
 use super::transpose::transpose;
 use super::unpack::{Numbers, Stored};
 use crate::Tile;
 use crate::level::Level;
-use crate::level::prefetch::{AHEAD, Ahead, SOON, prefetch_once, stream_is_asked_for, touch};
-use crate::matmul::activations::{Arrangement, BLOCK, GROUP, Group};
-use crate::matmul::gemv::{FEW, FewKernel};
+use crate::matmul::activations::{Arrangement, GROUP, Group};
+use crate::matmul::gemv::FewKernel;
 use crate::matmul::kernels::Rows;
-use crate::matmul::padding::Padding;
 
 /// Rows whose sums are added up together.
 pub(super) const ROWS: usize = 16;
-
-/// Groups of activations that stay in the nearest cache.
-const NEAR: usize = 32;
 
 /// The kernel for weights stored as `S`.
 pub(super) struct Few<S, const H: usize>(PhantomData<S>);
@@ -36,137 +33,43 @@ impl<S: Stored<H>, const H: usize> FewKernel for Few<S, H> {
         assert!(Level::Avx512.is_available());
         if y.rows().len() == 1 {
             // SAFETY: the CPU has been asked.
-            unsafe { products::<S, H, 1, 1>(rows, groups, y) }
+            unsafe { one::products::<S, H>(rows, groups, y) }
         } else {
             // SAFETY: as above.
-            unsafe { products::<S, H, FEW, 2>(rows, groups, y) }
+            unsafe { few::products::<S, H>(rows, groups, y) }
         }
     }
 }
 
-/// Products with up to `N` tokens, of `R` rows at a time.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn products<S: Stored<H>, const H: usize, const N: usize, const R: usize>(
-    rows: &Rows<'_>,
-    groups: &[Group],
-    y: &mut Tile<'_, f32>,
-) {
-    let (first_token, n_tokens, n_rows) = (y.rows().start, y.rows().len(), rows.n_rows());
-    let n_groups = groups.len() / n_tokens;
-    let slice = if n_tokens == 1 { n_groups } else { n_groups.min(NEAR / n_tokens) };
-    let mut tail = Tail::<N>::new::<S, H>(rows.n_in / BLOCK, groups, n_tokens);
-    let mut padding = Padding::new();
-    for start in (0..n_rows).step_by(ROWS) {
-        let n_together = ROWS.min(n_rows - start);
-        let mut sums = [[_mm512_setzero_ps(); N]; ROWS];
-        // What comes after rows that are walked in slices is asked for from front to back meanwhile.
-        let next = rows.after(start + n_together, ROWS * rows.row_bytes);
-        let mut next = Ahead::new(next, n_together.div_ceil(R) * n_groups);
-        for g in (0..n_groups).step_by(slice) {
-            let slice = g..n_groups.min(g + slice);
-            for (i, sums) in sums.as_chunks_mut::<R>().0.iter_mut().enumerate() {
-                if R * i >= n_together {
-                    break;
-                }
-                // Rows that are not there are copies of the last; nobody looks at their sums.
-                let mut from = [rows.from(start + R * i); R];
-                for r in 1..R {
-                    from[r] = rows.from(start + (R * i + r).min(n_together - 1));
-                }
-                chains::<S, H, N, R>(
-                    from,
-                    rows.n_in / BLOCK,
-                    slice.clone(),
-                    groups,
-                    n_tokens,
-                    &mut next,
-                    &mut padding,
-                    sums,
-                );
-                if let Some(tail) = &mut tail
-                    && slice.end == n_groups
-                {
-                    for r in R * i..n_together.min(R * (i + 1)) {
-                        tail.take(r, rows.row(start + r));
-                    }
-                }
-            }
-        }
-        if let Some(tail) = &tail {
-            tail.add::<S, H>(&mut sums[..n_together]);
-        }
-        for n in 0..n_tokens {
-            let mut rows_of_sums = [_mm512_setzero_si512(); ROWS];
-            for i in 0..ROWS {
-                rows_of_sums[i] = _mm512_castps_si512(sums[i][n]);
-            }
-            // The chains' sums are added one after the other, sixteen rows at once.
-            let chains = transpose(rows_of_sums);
-            let mut total = _mm512_setzero_ps();
-            for chain in 0..16 {
-                let lane = Arrangement::Dwords.lane(chain);
-                total = _mm512_add_ps(total, _mm512_castsi512_ps(chains[lane]));
-            }
-            let y = &mut y.row_mut(first_token + n)[start..start + n_together];
-            let mask = ((1u32 << n_together) - 1) as __mmask16;
-            // SAFETY: the mask lets through only elements of `y`.
-            unsafe { _mm512_mask_storeu_ps(y.as_mut_ptr(), mask, total) };
-        }
-    }
-}
-
-/// Adds to the sums of the sixteen chains, each of every sixteenth block, of the rows that `from` start with what the
-/// groups of `slice` give.
+/// Adds the sums of a section's chains, times the scales `d` of the token's activations, one after the other, sixteen
+/// rows at once.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn chains<S: Stored<H>, const H: usize, const N: usize, const R: usize>(
-    from: [&[u8]; R],
-    n_blocks: usize,
-    slice: Range<usize>,
-    groups: &[Group],
-    n_tokens: usize,
-    next: &mut Ahead<'_>,
-    padding: &mut Padding,
-    sums: &mut [[__m512; N]; R],
+fn add_chains<const N: usize>(
+    sums: &[[__m512; N]; ROWS],
+    n: usize,
+    d: &[f32; GROUP],
+    total: &mut __m512,
 ) {
-    let (group_bytes, n_groups) = (4 * S::QUAD_BYTES, groups.len() / n_tokens);
-    let asks = stream_is_asked_for();
-    // A CPU that is not asked follows one row by itself, but not two in turn.
-    let is_stream = slice.len() == n_groups && (R == 1 || asks);
-    for g in slice {
-        let n_blocks = GROUP.min(n_blocks - g * GROUP);
-        if !is_stream {
-            next.ask();
-        } else {
-            for r in 0..R {
-                let here = &from[r][g * group_bytes..];
-                if asks {
-                    prefetch_once(here, group_bytes, AHEAD);
-                } else if S::JUMPS {
-                    touch(here, group_bytes, SOON);
-                }
-            }
-        }
-        if Tail::<N>::takes::<S, H>(n_blocks) {
-            break;
-        }
-        let mut weights = [Unpacked::zero(); R];
-        for r in 0..R {
-            // Where another row follows, loads may reach into it.
-            let stored = padding.whole(&from[r][g * group_bytes..], group_bytes);
-            weights[r] = unpacked::<S, H>(stored, n_blocks);
-        }
-        for n in 0..n_tokens {
-            let mut of_token = [_mm512_setzero_ps(); R];
-            for r in 0..R {
-                of_token[r] = sums[r][n];
-            }
-            of_token = multiply::<S, H, R>(&weights, &groups[n * n_groups + g], of_token);
-            for r in 0..R {
-                sums[r][n] = of_token[r];
-            }
-        }
+    let mut rows = [_mm512_setzero_si512(); ROWS];
+    for i in 0..ROWS {
+        rows[i] = _mm512_castps_si512(sums[i][n]);
     }
+    let chains = transpose(rows);
+    for chain in 0..GROUP {
+        let lane = Arrangement::Dwords.lane(chain);
+        let sum = _mm512_castsi512_ps(chains[lane]);
+        *total = _mm512_fmadd_ps(sum, _mm512_set1_ps(d[lane]), *total);
+    }
+}
+
+/// Writes the results of a token for some neighbouring rows.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn write(totals: __m512, y: &mut [f32]) {
+    let mask = ((1u32 << y.len().min(ROWS)) - 1) as __mmask16;
+    // SAFETY: the mask lets through only elements of `y`.
+    unsafe { _mm512_mask_storeu_ps(y.as_mut_ptr(), mask, totals) };
 }
 
 /// Sixteen blocks of a row: codes arranged as those of the activations, and numbers.
@@ -215,7 +118,8 @@ const LANES_OF_FIRST: [__mmask16; GROUP + 1] = {
     masks
 };
 
-/// Adds the products of sixteen blocks of `R` rows with a token to the sixteen sums of each.
+/// Adds the products of sixteen blocks of `R` rows with a token, but for the token's scales, to the sixteen sums of
+/// each.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 pub(super) fn multiply<S: Stored<H>, const H: usize, const R: usize>(
@@ -241,17 +145,16 @@ pub(super) fn multiply<S: Stored<H>, const H: usize, const R: usize>(
             products[r][j / 4] = _mm512_dpbusd_epi32(products[r][j / 4], weights[r].codes[j], x);
         }
     }
-    let d = floats(&x.d);
     for r in 0..R {
         if H == 1 {
             products[r][0] = _mm512_add_epi32(products[r][0], products[r][1]);
         }
         for h in 0..H {
-            let scale = _mm512_mul_ps(weights[r].numbers.scales[h], d);
-            sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[r][h]), scale, sums[r]);
+            let (numbers, product) = (&weights[r].numbers, _mm512_cvtepi32_ps(products[r][h]));
+            sums[r] = _mm512_fmadd_ps(product, numbers.scales[h], sums[r]);
             if S::HAS_MIN {
-                let total = if H == 1 { floats(&x.dsum) } else { dsum(init::<H>(x, h), d) };
-                sums[r] = _mm512_fmadd_ps(weights[r].numbers.minima[h], total, sums[r]);
+                let sum = if H == 1 { floats(&x.sum) } else { sum_of_codes(init::<H>(x, h)) };
+                sums[r] = _mm512_fmadd_ps(numbers.minima[h], sum, sums[r]);
             }
         }
     }
@@ -277,11 +180,11 @@ fn init<const H: usize>(x: &Group, h: usize) -> __m512i {
     }
 }
 
-/// The sums of the activations' values, exactly as `d` times the sum of the codes.
+/// The sums of the activations' codes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn dsum(init: __m512i, d: __m512) -> __m512 {
-    _mm512_mul_ps(d, _mm512_mul_ps(_mm512_cvtepi32_ps(init), _mm512_set1_ps(-1.0 / 128.0)))
+fn sum_of_codes(init: __m512i) -> __m512 {
+    _mm512_mul_ps(_mm512_cvtepi32_ps(init), _mm512_set1_ps(-1.0 / 128.0))
 }
 
 #[inline]

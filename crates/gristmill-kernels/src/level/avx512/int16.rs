@@ -19,7 +19,7 @@ use crate::matmul::activations::{Activations, BLOCK};
 use crate::matmul::columns::{WIDEST, WideColumn};
 use crate::matmul::gemm::{TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
-use crate::matmul::order::Order;
+use crate::matmul::order::{Cut, Order};
 
 /// How stored 16-bit floats are widened.
 pub(super) trait Stored: 'static {
@@ -77,7 +77,7 @@ impl<S: Stored> TileKernel for Int16<S> {
     const STEP: usize = BLOCK;
     const FORM: Form = Form::Int16;
     // There is no kernel for one token whose order it must share.
-    const SHAPE: TileShape = TileShape { tokens: 6, chains: 1 };
+    const SHAPE: TileShape = TileShape { tokens: 6, cut: Cut::chains(1) };
 
     fn columns(x: &Activations) -> &[WideColumn] {
         x.wide_columns()

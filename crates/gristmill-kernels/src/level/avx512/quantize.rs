@@ -10,29 +10,45 @@ use super::transpose::transpose;
 use crate::matmul::activations::{BLOCK, GROUP, Group, TINY};
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn quantize(x: &[f32]) -> Group {
-    let mut group = Group::ZERO;
+pub(super) fn quantize(x: &[f32], groups: &mut [Group]) {
     let blocks = x.as_chunks::<BLOCK>().0;
     let magnitude = _mm512_set1_epi32(i32::MAX);
-    let mut squares = [_mm512_setzero_si512(); GROUP];
-    for (square, block) in squares.iter_mut().zip(blocks) {
-        let bits = [0, 1].map(|part| _mm512_castps_si512(half(block, part)));
-        *square = _mm512_max_epi32(
-            _mm512_and_si512(bits[0], magnitude),
-            _mm512_and_si512(bits[1], magnitude),
-        );
+    let mut largest = [_mm512_setzero_si512(); GROUP];
+    for blocks in blocks.chunks(GROUP) {
+        for (largest, block) in largest.iter_mut().zip(blocks) {
+            for part in 0..2 {
+                let bits = _mm512_castps_si512(half(block, part));
+                *largest = _mm512_max_epi32(*largest, _mm512_and_si512(bits, magnitude));
+            }
+        }
     }
     let mut amax = _mm512_setzero_si512();
-    for column in transpose(squares) {
+    for column in transpose(largest) {
         amax = _mm512_max_epi32(amax, column);
     }
     let (d, inverse, usable) = scales_and_inverses(amax, 127.0);
+    let mut inverses = [0.0; GROUP];
+    // SAFETY: sixteen floats are there.
+    unsafe { _mm512_storeu_ps(inverses.as_mut_ptr(), inverse) };
     let d = lanes_of_blocks(d);
+    for (group, blocks) in groups.iter_mut().zip(blocks.chunks(GROUP)) {
+        *group = quantized(blocks, d, &inverses, usable);
+    }
+}
+
+/// A group, or what is left of one, with these scales, in the order of the lanes, and their inverses, in that of the
+/// blocks.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn quantized(
+    blocks: &[[f32; BLOCK]],
+    d: __m512,
+    inverses: &[f32; GROUP],
+    usable: __mmask16,
+) -> Group {
+    let mut group = Group::ZERO;
     // SAFETY: sixteen floats are there.
     unsafe { _mm512_storeu_ps(group.d.as_mut_ptr(), d) };
-    let mut inverses = [0.0; GROUP];
-    // SAFETY: as above.
-    unsafe { _mm512_storeu_ps(inverses.as_mut_ptr(), inverse) };
     let mut codes = [[[[0; 16]; 4]; 4]; 2];
     for (b, block) in blocks.iter().enumerate() {
         if usable >> b & 1 != 0 {
@@ -66,9 +82,9 @@ pub(super) fn quantize(x: &[f32]) -> Group {
     let init = times_minus_128(sums);
     // SAFETY: sixteen integers are there.
     unsafe { _mm512_storeu_si512(group.init.as_mut_ptr().cast(), init) };
-    let dsum = _mm512_mul_ps(d, _mm512_cvtepi32_ps(sums));
+    let sums = _mm512_cvtepi32_ps(sums);
     // SAFETY: sixteen floats are there.
-    unsafe { _mm512_storeu_ps(group.dsum.as_mut_ptr(), dsum) };
+    unsafe { _mm512_storeu_ps(group.sum.as_mut_ptr(), sums) };
     group
 }
 

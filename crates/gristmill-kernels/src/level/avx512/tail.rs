@@ -59,8 +59,7 @@ impl<const N: usize> Tail<N> {
                 // SAFETY: 64 bytes are there.
                 unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), four_times) };
             }
-            x[n].d = four_times(last.d);
-            x[n].dsum = four_times(last.dsum);
+            x[n].sum = four_times(last.sum);
             x[n].init = four_times(last.init);
             x[n].init_first = four_times(last.init_first);
         }
@@ -95,7 +94,7 @@ impl<const N: usize> Tail<N> {
         }
     }
 
-    /// Adds what the blocks that were taken give to the sums of their rows.
+    /// Adds what the blocks that were taken give, but for the activations' scales, to the sums of their rows.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     pub(super) fn add<S: Stored<H>, const H: usize>(&self, sums: &mut [[__m512; N]]) {
         for (sums, stored) in sums.chunks_mut(4).zip(&self.stored) {

@@ -12,7 +12,7 @@ use crate::level::prefetch::prefetch;
 use crate::matmul::activations::{Activations, Column};
 use crate::matmul::gemm::{TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
-use crate::matmul::order::Order;
+use crate::matmul::order::{Cut, Order};
 use crate::matmul::padding::Padding;
 
 /// Rows of a panel.
@@ -51,7 +51,7 @@ impl<M: Multiply, S: Stored<H>, const H: usize> TileKernel for Int8<M, S, H> {
     const ROWS: usize = ROWS;
     const STEP: usize = 32;
     const FORM: Form = Form::Int8;
-    const SHAPE: TileShape = TileShape { tokens: 4, chains: CHAINS };
+    const SHAPE: TileShape = TileShape { tokens: 4, cut: Cut::chains(CHAINS) };
 
     fn columns(x: &Activations) -> &[Column] {
         x.columns()
@@ -149,16 +149,11 @@ impl<const H: usize, const HAS_MIN: bool, const N: usize> Work
         let RegisterTile { panel, columns, order, y } = self;
         let zero = [[vdupq_n_f32(0.0); FOURS]; N];
         let mut totals = zero;
-        for chain in order.chains() {
+        for chain in order.whole().chains() {
             let mut sums = zero;
             for (block, x) in panel[chain.clone()].iter().zip(&columns[chain]) {
                 add_block::<M, H, HAS_MIN, N>(block, x, &mut sums);
             }
-            add(&mut totals, sums);
-        }
-        for (block, x) in panel[order.singles()].iter().zip(&columns[order.singles()]) {
-            let mut sums = zero;
-            add_block::<M, H, HAS_MIN, N>(block, x, &mut sums);
             add(&mut totals, sums);
         }
         let first = y.rows().start;

@@ -94,8 +94,9 @@ fn add_eight<M: Multiply, S: Stored<H>, const H: usize>(
 /// The sums of the activations of four blocks, or of their first or last halves.
 #[inline(always)]
 fn sum_of_x<const H: usize>(x: &Group, quad: usize, h: usize) -> float32x4_t {
+    let d = vld1q_f32(&x.d.as_chunks().0[quad]);
     if H == 1 {
-        return vld1q_f32(&x.dsum.as_chunks().0[quad]);
+        return vmulq_f32(d, vld1q_f32(&x.sum.as_chunks().0[quad]));
     }
     let first = vld1q_s32(&x.init_first.as_chunks().0[quad]);
     let init = match h {
@@ -103,7 +104,7 @@ fn sum_of_x<const H: usize>(x: &Group, quad: usize, h: usize) -> float32x4_t {
         _ => vsubq_s32(vld1q_s32(&x.init.as_chunks().0[quad]), first),
     };
     let sum_of_codes = vmulq_f32(vcvtq_f32_s32(init), vdupq_n_f32(-1.0 / 128.0));
-    vmulq_f32(vld1q_f32(&x.d.as_chunks().0[quad]), sum_of_codes)
+    vmulq_f32(d, sum_of_codes)
 }
 
 const _: () = assert!(CHAINS == 8, "the lanes of two registers");

@@ -9,7 +9,7 @@ use crate::matmul::activations::{Activations, Column};
 use crate::matmul::blocks::Blocks;
 use crate::matmul::gemm::{TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
-use crate::matmul::order::Order;
+use crate::matmul::order::{Cut, Order};
 
 const ROWS: usize = 8;
 
@@ -39,7 +39,7 @@ impl<B: Blocks<H>, const H: usize> TileKernel for Int8<B, H> {
     const ROWS: usize = ROWS;
     const STEP: usize = 32;
     const FORM: Form = Form::Int8;
-    const SHAPE: TileShape = TileShape { tokens: 1, chains: 1 };
+    const SHAPE: TileShape = TileShape { tokens: 1, cut: Cut::chains(1) };
     fn columns(x: &Activations) -> &[Column] {
         x.columns()
     }

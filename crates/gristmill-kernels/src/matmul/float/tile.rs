@@ -11,7 +11,7 @@ use crate::level::vector::{Kernel, LANES, Vector, dispatch_at};
 use crate::matmul::activations::Activations;
 use crate::matmul::gemm::{self, TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
-use crate::matmul::order::Order;
+use crate::matmul::order::{Cut, Order};
 
 /// `P` times sixteen rows of one weight each.
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ where
     const ROWS: usize = P * LANES;
     const STEP: usize = 1;
     const FORM: Form = Form::F32;
-    const SHAPE: TileShape = TileShape { tokens: N, chains: SUMS * LANES };
+    const SHAPE: TileShape = TileShape { tokens: N, cut: Cut::chains(SUMS * LANES) };
 
     fn columns(x: &Activations) -> &[f32] {
         x.floats()
@@ -130,16 +130,11 @@ impl<const P: usize, const N: usize> Kernel for RegisterTile<'_, '_, P, N> {
     fn run<V: Vector>(self) {
         let RegisterTile { panel, columns, order, y } = self;
         let mut totals = [[V::splat(0.0); P]; N];
-        for chain in order.chains() {
+        for chain in order.whole().chains() {
             let mut sums = [[V::splat(0.0); P]; N];
             for (weights, x) in panel[chain.clone()].iter().zip(&columns[chain]) {
                 add_step(weights, x, &mut sums);
             }
-            add(&mut totals, sums);
-        }
-        for (weights, x) in panel[order.singles()].iter().zip(&columns[order.singles()]) {
-            let mut sums = [[V::splat(0.0); P]; N];
-            add_step(weights, x, &mut sums);
             add(&mut totals, sums);
         }
         let first = y.rows().start;

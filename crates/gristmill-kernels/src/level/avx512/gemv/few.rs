@@ -1,0 +1,129 @@
+//! A few tokens: sixteen rows are walked in slices, so that a slice of the activations stays in the nearest cache, and
+//! two of them at once, so that each line of it that is loaded meets both.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::{ROWS, Unpacked, add_chains, multiply, unpacked, write};
+use crate::Tile;
+use crate::level::avx512::tail::Tail;
+use crate::level::avx512::unpack::Stored;
+use crate::level::prefetch::{AHEAD, Ahead, prefetch_once, stream_is_asked_for};
+use crate::matmul::activations::{BLOCK, GROUP, Group, SECTION};
+use crate::matmul::gemv::FEW;
+use crate::matmul::kernels::Rows;
+use crate::matmul::padding::Padding;
+
+/// Rows that are walked at once.
+const TWO: usize = 2;
+
+/// Groups of activations that stay in the nearest cache.
+const NEAR: usize = 32;
+
+/// The sums of a row's chains, token by token.
+type Sums = [__m512; FEW];
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn products<S: Stored<H>, const H: usize>(
+    rows: &Rows<'_>,
+    groups: &[Group],
+    y: &mut Tile<'_, f32>,
+) {
+    let (first_token, n_tokens, n_rows) = (y.rows().start, y.rows().len(), rows.n_rows());
+    let n_groups = groups.len() / n_tokens;
+    let slice = SECTION.min(NEAR / n_tokens);
+    let mut tail = Tail::<FEW>::new::<S, H>(rows.n_in / BLOCK, groups, n_tokens);
+    let mut padding = Padding::new();
+    for start in (0..n_rows).step_by(ROWS) {
+        let n_together = ROWS.min(n_rows - start);
+        let mut totals = [_mm512_setzero_ps(); FEW];
+        // What comes after rows that are walked in slices is asked for from front to back meanwhile.
+        let next = rows.after(start + n_together, ROWS * rows.row_bytes);
+        let mut next = Ahead::new(next, n_together.div_ceil(TWO) * n_groups);
+        for section in (0..n_groups).step_by(SECTION) {
+            let end = n_groups.min(section + SECTION);
+            let mut sums = [[_mm512_setzero_ps(); FEW]; ROWS];
+            for g in (section..end).step_by(slice) {
+                let slice = g..end.min(g + slice);
+                for (i, sums) in sums.as_chunks_mut().0.iter_mut().enumerate() {
+                    if TWO * i >= n_together {
+                        break;
+                    }
+                    // A row that is not there is a copy of the last; nobody looks at its sums.
+                    let last = n_together - 1;
+                    let from = [0, 1].map(|r| rows.from(start + last.min(TWO * i + r)));
+                    chains::<S, H>(
+                        from,
+                        rows.n_in / BLOCK,
+                        slice.clone(),
+                        groups,
+                        n_tokens,
+                        &mut next,
+                        &mut padding,
+                        sums,
+                    );
+                    if let Some(tail) = &mut tail
+                        && slice.end == n_groups
+                    {
+                        for r in TWO * i..n_together.min(TWO * (i + 1)) {
+                            tail.take(r, rows.row(start + r));
+                        }
+                    }
+                }
+            }
+            if let Some(tail) = &tail
+                && end == n_groups
+            {
+                tail.add::<S, H>(&mut sums[..n_together]);
+            }
+            for n in 0..n_tokens {
+                add_chains(&sums, n, &groups[n * n_groups + section].d, &mut totals[n]);
+            }
+        }
+        for n in 0..n_tokens {
+            write(totals[n], &mut y.row_mut(first_token + n)[start..start + n_together]);
+        }
+    }
+}
+
+/// Adds to the sums of the sixteen chains, each of every sixteenth block, of the rows that `from` start with what the
+/// groups of `slice`, inside a section, give, but for the scales of the activations.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn chains<S: Stored<H>, const H: usize>(
+    from: [&[u8]; TWO],
+    n_blocks: usize,
+    slice: Range<usize>,
+    groups: &[Group],
+    n_tokens: usize,
+    next: &mut Ahead<'_>,
+    padding: &mut Padding,
+    sums: &mut [Sums; TWO],
+) {
+    let (group_bytes, n_groups) = (4 * S::QUAD_BYTES, groups.len() / n_tokens);
+    // A CPU that is not asked follows one row by itself, but not two in turn.
+    let is_stream = slice.len() == n_groups && stream_is_asked_for();
+    for g in slice {
+        if is_stream {
+            from.iter()
+                .for_each(|from| prefetch_once(&from[g * group_bytes..], group_bytes, AHEAD));
+        } else {
+            next.ask();
+        }
+        let n_blocks = GROUP.min(n_blocks - g * GROUP);
+        if Tail::<FEW>::takes::<S, H>(n_blocks) {
+            break;
+        }
+        let mut weights = [Unpacked::zero(); TWO];
+        for r in 0..TWO {
+            // Where another row follows, loads may reach into it.
+            let stored = padding.whole(&from[r][g * group_bytes..], group_bytes);
+            weights[r] = unpacked::<S, H>(stored, n_blocks);
+        }
+        for n in 0..n_tokens {
+            let [first, second] = sums;
+            let x = &groups[n * n_groups + g];
+            [first[n], second[n]] = multiply::<S, H, TWO>(&weights, x, [first[n], second[n]]);
+        }
+    }
+}
