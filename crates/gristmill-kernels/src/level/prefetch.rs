@@ -7,33 +7,66 @@
 #[cfg(target_arch = "x86_64")]
 use std::sync::LazyLock;
 
-/// How far ahead of use the weights of a few tokens are asked for. Compute between the loads shortens the window in
-/// which the CPU looks ahead by itself.
-pub(crate) const AHEAD: usize = 9216;
+/// How far ahead of use bytes are asked for that are to come to the nearest cache. Compute between the loads shortens
+/// the window in which the CPU looks ahead by itself.
+const AHEAD: usize = 9216;
 
-/// How far ahead of use lines are touched in order where they are not asked for: behind what the CPU has fetched.
+/// How far ahead for the second one.
 #[cfg(target_arch = "x86_64")]
-pub(crate) const SOON: usize = 256;
+const FAR_AHEAD: usize = 7168;
 
-/// Whether asking for what one token's products read next pays on this CPU, whose own prefetchers see one sequential
-/// stream per thread.
+/// How a CPU wants to be asked for what is read in one sequential stream per thread, as the rows of one token are.
 ///
-/// An answer that is asked for occupies one of the few buffers for misses of the nearest cache until it comes, which
-/// bounds the pace of the whole stream; what the CPU fetches by itself waits in the next cache. Zen 5 has buffers
-/// enough; with them, it reads 1.1 times as fast, and Zen 4 two thirds as fast.
-pub(crate) fn stream_is_asked_for() -> bool {
+/// An answer that is asked for into the nearest cache occupies one of its few buffers for misses until it comes, which
+/// bounds the pace of the whole stream. Zen 5 has buffers enough: asked so, it reads 1.1 times as fast, and Zen 4 two
+/// thirds as fast. Zen 4 wants to be asked for the next cache, and from far enough: at 4 KiB it is slower than unasked,
+/// beyond 8 KiB two threads are that share what their memory delivers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stream {
+    /// For the nearest cache: Zen 5 and its successors, and CPUs that are not x86-64.
+    Nearest,
+    /// For the second: AMD's other CPUs.
     #[cfg(target_arch = "x86_64")]
-    {
-        static ANSWER: LazyLock<bool> = LazyLock::new(is_zen5);
-        *ANSWER
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    true
+    Second,
+    /// Not at all.
+    #[cfg(target_arch = "x86_64")]
+    Unasked,
 }
 
-/// Whether this is a Zen 5 or one of its successors.
+impl Stream {
+    /// What suits this CPU.
+    pub(crate) fn of_this_cpu() -> Stream {
+        #[cfg(target_arch = "x86_64")]
+        {
+            static STREAM: LazyLock<Stream> = LazyLock::new(|| match amd_family() {
+                Some(0x1a..) => Stream::Nearest,
+                Some(0x17..) => Stream::Second,
+                _ => Stream::Unasked,
+            });
+            *STREAM
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        Stream::Nearest
+    }
+
+    /// Asks for what comes after `n_bytes` from the start of `bytes`, in time. A number that the compiler knows leaves
+    /// no loop between the products.
+    #[inline(always)]
+    pub(crate) fn ask(self, bytes: &[u8], n_bytes: usize) {
+        let address = bytes.as_ptr().addr();
+        match self {
+            Stream::Nearest => lines::<{ hint::ONCE }>(address.wrapping_add(AHEAD), n_bytes),
+            #[cfg(target_arch = "x86_64")]
+            Stream::Second => lines::<{ hint::SECOND }>(address.wrapping_add(FAR_AHEAD), n_bytes),
+            #[cfg(target_arch = "x86_64")]
+            Stream::Unasked => {}
+        }
+    }
+}
+
+/// The family of a CPU by AMD: 0x17 and 0x19 are Zen to Zen 4, 0x1a is Zen 5.
 #[cfg(target_arch = "x86_64")]
-fn is_zen5() -> bool {
+fn amd_family() -> Option<u32> {
     use std::arch::x86_64::__cpuid;
     #[allow(unused_unsafe, reason = "newer compilers know that it is safe")]
     // SAFETY: every x86-64 CPU has the instruction.
@@ -41,64 +74,58 @@ fn is_zen5() -> bool {
     let is_amd =
         [maker.ebx, maker.edx, maker.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD";
     let (family, extended) = (signature >> 8 & 15, signature >> 20 & 255);
-    is_amd && family == 15 && family + extended >= 0x1a
+    is_amd.then_some(if family == 15 { family + extended } else { family })
 }
 
 /// Asks for the lines `distance` bytes after those of `bytes`. Past the end of what they are a part of this asks for
 /// nothing useful, which does no harm.
 #[inline(always)]
 pub(crate) fn prefetch(bytes: &[u8], distance: usize) {
-    lines::<false>(bytes.as_ptr().addr().wrapping_add(distance), bytes.len());
-}
-
-/// As [`prefetch`], of `n_bytes` from the start of `bytes`, for what is read once: it need not displace what is read
-/// again from the larger caches. A number that the compiler knows leaves no loop between the products.
-#[inline(always)]
-pub(crate) fn prefetch_once(bytes: &[u8], n_bytes: usize, distance: usize) {
-    lines::<true>(bytes.as_ptr().addr().wrapping_add(distance), n_bytes);
-}
-
-/// Reads a byte of each line of `n_bytes` from `distance` bytes after the start of `bytes`, in order, if all are there.
-///
-/// A CPU's own prefetchers follow first touches that come in the order of addresses. With this, one thread of a Zen 4
-/// reads 21 GB/s of Q8_0 instead of 18.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-pub(crate) fn touch(bytes: &[u8], n_bytes: usize, distance: usize) {
-    if let Some(bytes) = bytes.get(distance..distance + n_bytes) {
-        for line in bytes.iter().step_by(64) {
-            // SAFETY: a reference can be read.
-            unsafe { std::ptr::read_volatile(line) };
-        }
-    }
+    lines::<{ hint::NEAR }>(bytes.as_ptr().addr().wrapping_add(distance), bytes.len());
 }
 
 /// Asks for the lines of `n_bytes` bytes at an address, which may be any.
 #[inline(always)]
 pub(crate) fn prefetch_address(address: usize, n_bytes: usize) {
-    lines::<false>(address, n_bytes);
+    lines::<{ hint::NEAR }>(address, n_bytes);
 }
 
-/// Asks for the lines of `n_bytes` bytes at an address, which may be any; `ONCE` if they are read once.
+/// Where what is asked for is to come.
+#[cfg(target_arch = "x86_64")]
+mod hint {
+    use std::arch::x86_64::{_MM_HINT_NTA, _MM_HINT_T0, _MM_HINT_T1};
+
+    /// To the nearest cache.
+    pub(super) const NEAR: i32 = _MM_HINT_T0;
+    /// The same, but it is read once: it need not displace what is read again from the larger caches.
+    pub(super) const ONCE: i32 = _MM_HINT_NTA;
+    /// To the second.
+    pub(super) const SECOND: i32 = _MM_HINT_T1;
+}
+
+/// As on x86-64.
+#[cfg(not(target_arch = "x86_64"))]
+mod hint {
+    pub(super) const NEAR: i32 = 0;
+    pub(super) const ONCE: i32 = 1;
+}
+
+/// Asks for the lines of `n_bytes` bytes at an address, which may be any.
 #[inline(always)]
-fn lines<const ONCE: bool>(address: usize, n_bytes: usize) {
+fn lines<const HINT: i32>(address: usize, n_bytes: usize) {
     #[cfg(target_arch = "x86_64")]
     for offset in (0..n_bytes).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_NTA, _MM_HINT_T0, _mm_prefetch};
         let line: *const i8 = std::ptr::without_provenance(address.wrapping_add(offset));
         #[allow(unused_unsafe, reason = "newer compilers know that it is safe")]
-        if ONCE {
-            // SAFETY: a prefetch touches nothing and never faults.
-            unsafe { _mm_prefetch::<_MM_HINT_NTA>(line) };
-        } else {
-            // SAFETY: as above.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
+        // SAFETY: a prefetch touches nothing and never faults.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<HINT>(line);
         }
     }
     #[cfg(target_arch = "aarch64")]
     for offset in (0..n_bytes).step_by(64) {
         let line = address.wrapping_add(offset);
-        if ONCE {
+        if HINT == hint::ONCE {
             // SAFETY: a prefetch touches nothing and never faults.
             unsafe {
                 std::arch::asm!(

@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::multiply::{Multiply, add, begin, end, ready, room, zero_shift};
 use super::unpack::Stored;
 use crate::Tile;
-use crate::level::prefetch::{AHEAD, Ahead, prefetch_once, stream_is_asked_for};
+use crate::level::prefetch::{Ahead, Stream};
 use crate::matmul::activations::{GROUP, Group};
 use crate::matmul::gemv::{FEW, FewKernel};
 use crate::matmul::kernels::Rows;
@@ -100,14 +100,14 @@ fn chains<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
 ) {
     let n_groups = groups.len() / n_tokens;
     let is_whole = slice.len() == n_groups;
-    let ask = is_whole && stream_is_asked_for();
+    let stream = Stream::of_this_cpu();
     let group_bytes = 2 * S::EIGHT_BYTES;
     let weights = &row[slice.start * group_bytes..row.len().min(slice.end * group_bytes)];
     for (i, weights) in (2 * slice.start..).zip(weights.chunks(S::EIGHT_BYTES)) {
-        if !is_whole {
+        if is_whole {
+            stream.ask(weights, S::EIGHT_BYTES);
+        } else {
             next.ask();
-        } else if ask {
-            prefetch_once(weights, S::EIGHT_BYTES, AHEAD);
         }
         let weights = padding.whole(weights, S::EIGHT_BYTES);
         assert!(weights.len() == S::EIGHT_BYTES, "all eight are there");

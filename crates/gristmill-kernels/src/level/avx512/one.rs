@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 
 use crate::Tile;
 use crate::level::Level;
-use crate::level::prefetch::{AHEAD, prefetch_once, stream_is_asked_for};
+use crate::level::prefetch::Stream;
 use crate::matmul::activations::{Activations, BLOCK};
 use crate::matmul::columns::PairColumn;
 use crate::matmul::kernels::{Form, Rows, Way};
@@ -58,14 +58,12 @@ pub(super) fn way<S: Stored>() -> Way {
 /// The product of each row with `x`, times `factor`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn products<S: Stored>(rows: &Rows<'_>, x: &[PairColumn], factor: f32, y: &mut [f32]) {
-    let ask = stream_is_asked_for();
+    let stream = Stream::of_this_cpu();
     for (row, y) in rows.iter().zip(y) {
         let (whole, rest) = row.as_chunks::<BLOCK_BYTES>();
         let mut sums = [_mm512_setzero_ps(); 2];
         for (bytes, x) in whole.iter().zip(x) {
-            if ask {
-                prefetch_once(bytes, BLOCK_BYTES, AHEAD);
-            }
+            stream.ask(bytes, BLOCK_BYTES);
             // SAFETY: 64 bytes are there.
             let weights = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
             sums = add::<S>(sums, weights, x);

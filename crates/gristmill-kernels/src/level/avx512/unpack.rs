@@ -25,8 +25,6 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     const QUAD_BYTES: usize = Self::EIGHT_BYTES / 2;
     /// Whether codes are nibbles of [`bytes`](Self::bytes) and no more.
     const NIBBLES: bool = false;
-    /// Whether so many loads take a group apart that its lines are not met in the order of their addresses.
-    const JUMPS: bool = false;
 
     /// The codes of quad `quad`: the first sixteen of each block, and the last sixteen of each.
     unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2];
@@ -253,7 +251,6 @@ fn table(line: &Line) -> __m512i {
 
 impl<L: Layout> Stored<1> for Plain<L> {
     const NIBBLES: bool = L::BITS == 4 && L::HIGH.is_none();
-    const JUMPS: bool = L::BITS == 8;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]

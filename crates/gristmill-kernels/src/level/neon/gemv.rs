@@ -6,7 +6,7 @@ use super::multiply::{Multiply, Work, whole};
 use super::ops::*;
 use super::unpack::Stored;
 use super::{CHAINS, add_scaled};
-use crate::level::prefetch::{AHEAD, prefetch_once};
+use crate::level::prefetch::Stream;
 use crate::matmul::activations::Group;
 use crate::matmul::kernels::Rows;
 use crate::matmul::padding::Padding;
@@ -56,7 +56,7 @@ fn chains<M: Multiply, S: Stored<H>, const H: usize>(
 ) -> [float32x4_t; 2] {
     let mut sums = [vdupq_n_f32(0.0); 2];
     for (i, eight) in row.chunks(S::EIGHT_BYTES).enumerate() {
-        prefetch_once(eight, S::EIGHT_BYTES, AHEAD);
+        Stream::Nearest.ask(eight, S::EIGHT_BYTES);
         let eight = padding.whole(eight, S::EIGHT_BYTES);
         add_eight::<M, S, H>(eight, &x[i / 2], i % 2, &mut sums);
     }

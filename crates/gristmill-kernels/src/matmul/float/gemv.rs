@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use gristmill_tensor::DType;
 
 use super::{PIECE, Piece, SUMS, Widen, put};
-use crate::level::prefetch::{AHEAD, prefetch_once, stream_is_asked_for};
+use crate::level::prefetch::Stream;
 use crate::level::vector::{Kernel, LANES, Vector};
 use crate::matmul::kernels::Rows;
 
@@ -23,12 +23,12 @@ impl<W: Widen> Kernel for Gemv<'_, W> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let ask = stream_is_asked_for();
+        let stream = Stream::of_this_cpu();
         for (start, y) in (0..self.rows.n_rows()).step_by(LANES).zip(self.y.chunks_mut(LANES)) {
             let mut sums = [[V::splat(0.0); LANES]; SUMS];
             for i in 0..y.len() {
                 let row = self.rows.row(start + i);
-                let chains = chains::<V, W>(self.rows.dtype, row, self.x, ask);
+                let chains = chains::<V, W>(self.rows.dtype, row, self.x, stream);
                 for s in 0..SUMS {
                     sums[s][i] = chains[s];
                 }
@@ -45,18 +45,16 @@ impl<W: Widen> Kernel for Gemv<'_, W> {
     }
 }
 
-/// The sums of the chains of a row, whose bytes are asked for ahead if `ask`: lane `l` of vector `s` is chain
+/// The sums of the chains of a row, whose bytes are asked for ahead by `stream`: lane `l` of vector `s` is chain
 /// `16 s + l`.
 #[inline(always)]
-fn chains<V: Vector, W: Widen>(dtype: DType, row: &[u8], x: &[f32], ask: bool) -> [V; SUMS] {
+fn chains<V: Vector, W: Widen>(dtype: DType, row: &[u8], x: &[f32], stream: Stream) -> [V; SUMS] {
     let mut scratch = W::SCRATCH;
     let mut sums = [V::splat(0.0); SUMS];
     let piece_bytes = W::piece_bytes(dtype);
     let (whole, rest) = x.as_chunks::<PIECE>();
     for (bytes, x) in row.chunks_exact(piece_bytes).zip(whole) {
-        if ask {
-            prefetch_once(bytes, piece_bytes, AHEAD);
-        }
+        stream.ask(bytes, piece_bytes);
         add_piece::<V, true>(W::piece(dtype, bytes, &mut scratch), x, &mut sums);
     }
     if !rest.is_empty() {

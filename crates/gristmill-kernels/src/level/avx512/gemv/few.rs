@@ -8,7 +8,7 @@ use super::{ROWS, Unpacked, add_chains, multiply, unpacked, write};
 use crate::Tile;
 use crate::level::avx512::tail::Tail;
 use crate::level::avx512::unpack::Stored;
-use crate::level::prefetch::{AHEAD, Ahead, prefetch_once, stream_is_asked_for};
+use crate::level::prefetch::{Ahead, Stream};
 use crate::matmul::activations::{BLOCK, GROUP, Group, SECTION};
 use crate::matmul::gemv::FEW;
 use crate::matmul::kernels::Rows;
@@ -101,12 +101,12 @@ fn chains<S: Stored<H>, const H: usize>(
     sums: &mut [Sums; TWO],
 ) {
     let (group_bytes, n_groups) = (4 * S::QUAD_BYTES, groups.len() / n_tokens);
-    // A CPU that is not asked follows one row by itself, but not two in turn.
-    let is_stream = slice.len() == n_groups && stream_is_asked_for();
+    // Two rows in turn are no stream for a CPU that follows one by itself.
+    let stream = Stream::of_this_cpu();
+    let is_stream = slice.len() == n_groups && stream == Stream::Nearest;
     for g in slice {
         if is_stream {
-            from.iter()
-                .for_each(|from| prefetch_once(&from[g * group_bytes..], group_bytes, AHEAD));
+            from.iter().for_each(|from| stream.ask(&from[g * group_bytes..], group_bytes));
         } else {
             next.ask();
         }

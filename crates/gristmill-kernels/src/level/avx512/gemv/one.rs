@@ -6,7 +6,7 @@ use super::{ROWS, add_chains, multiply, unpacked, write};
 use crate::Tile;
 use crate::level::avx512::tail::Tail;
 use crate::level::avx512::unpack::Stored;
-use crate::level::prefetch::{AHEAD, SOON, prefetch_once, stream_is_asked_for, touch};
+use crate::level::prefetch::Stream;
 use crate::matmul::activations::{BLOCK, GROUP, Group, SECTION};
 use crate::matmul::kernels::Rows;
 use crate::matmul::padding::Padding;
@@ -66,14 +66,10 @@ fn section<S: Stored<H>, const H: usize>(
     groups: &[Group],
     padding: &mut Padding,
 ) -> __m512 {
-    let (group_bytes, asks) = (4 * S::QUAD_BYTES, stream_is_asked_for());
+    let (group_bytes, stream) = (4 * S::QUAD_BYTES, Stream::of_this_cpu());
     let mut sums = [_mm512_setzero_ps()];
     for x in groups {
-        if asks {
-            prefetch_once(rest, group_bytes, AHEAD);
-        } else if S::JUMPS {
-            touch(rest, group_bytes, SOON);
-        }
+        stream.ask(rest, group_bytes);
         let n_blocks = GROUP.min(*left);
         if Tail::<1>::takes::<S, H>(n_blocks) {
             break;
