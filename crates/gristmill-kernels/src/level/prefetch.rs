@@ -25,7 +25,7 @@ const FAR_AHEAD: usize = 7168;
 pub(crate) enum Stream {
     /// For the nearest cache: Zen 5 and its successors, and CPUs that are not x86-64.
     Nearest,
-    /// For the second: AMD's other CPUs.
+    /// For the second: Zen 4 and its predecessors, of which only Zen 4 was measured.
     #[cfg(target_arch = "x86_64")]
     Second,
     /// Not at all.
