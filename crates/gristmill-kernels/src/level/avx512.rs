@@ -30,6 +30,7 @@ mod superblock;
 mod tail;
 pub(crate) mod transpose;
 mod unpack;
+mod words;
 
 use gristmill_tensor::DType;
 

@@ -37,6 +37,9 @@ pub(crate) struct Group {
     /// Eight lines of 64 codes; arranged in quads, code `16 * half + i` of block `4 * quad + block` is
     /// `codes[quad][half][block][i]`.
     pub codes: [[[[i8; 16]; 4]; 2]; 4],
+    /// The same in another order, for one token and weights whose neighbouring blocks share bytes: four lines for the
+    /// blocks in low nibbles, four for those in high ones. Only AVX-512 has it.
+    pub paired: [[[[i8; 16]; 4]; 4]; 2],
     /// The blocks' scales, the same in all groups of a section.
     pub d: [f32; GROUP],
     /// -128 times the sum of the block's codes: corrects products with weights that were stored plus 128, to make
@@ -91,6 +94,7 @@ impl Arrangement {
 impl Group {
     pub(crate) const ZERO: Group = Group {
         codes: [[[[0; 16]; 4]; 2]; 4],
+        paired: [[[[0; 16]; 4]; 4]; 2],
         d: [0.0; GROUP],
         init: [0; GROUP],
         init_first: [0; GROUP],

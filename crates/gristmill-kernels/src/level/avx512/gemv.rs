@@ -4,15 +4,18 @@
 //! `vpdpbusd` then give the exact sums of the blocks, and one FMA scales them by the weights' scales. The activations'
 //! scales follow at the end of a section.
 //!
-//! - `one`: the rows of one token, one after the other.
+//! - `one`: the rows of one token, one after the other; `nibbles`: what is quicker there than to unpack.
 //! - `few`: the rows of a few tokens, sixteen at a time in slices.
 #![expect(unsafe_code, reason = "vector loads")]
 
 mod few;
+mod nibbles;
 mod one;
 
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
+
+pub(super) use nibbles::exchanged;
 
 use super::transpose::transpose;
 use super::unpack::{Numbers, Stored};
@@ -99,19 +102,21 @@ pub(super) fn unpacked<S: Stored<H>, const H: usize>(
     let codes = unsafe { S::arranged(weights) };
     // SAFETY: as above.
     let mut numbers = unsafe { S::numbers(weights) };
-    for h in 0..H {
+    if n_blocks < GROUP {
         let present = LANES_OF_FIRST[n_blocks];
-        numbers.scales[h] = _mm512_maskz_mov_ps(present, numbers.scales[h]);
-        numbers.minima[h] = _mm512_maskz_mov_ps(present, numbers.minima[h]);
+        for h in 0..H {
+            numbers.scales[h] = _mm512_maskz_mov_ps(present, numbers.scales[h]);
+            numbers.minima[h] = _mm512_maskz_mov_ps(present, numbers.minima[h]);
+        }
     }
     Unpacked { codes, numbers }
 }
 
 /// By number of blocks, the lanes of the first so many.
-const LANES_OF_FIRST: [__mmask16; GROUP + 1] = {
-    let mut masks = [0; GROUP + 1];
+const LANES_OF_FIRST: [__mmask16; GROUP] = {
+    let mut masks = [0; GROUP];
     let mut n = 0;
-    while n < GROUP {
+    while n + 1 < GROUP {
         masks[n + 1] = masks[n] | 1 << Arrangement::Dwords.lane(n);
         n += 1;
     }
@@ -128,14 +133,10 @@ pub(super) fn multiply<S: Stored<H>, const H: usize, const R: usize>(
     mut sums: [__m512; R],
 ) -> [__m512; R] {
     let mut products = [[_mm512_setzero_si512(); 2]; R];
-    if !S::HAS_MIN {
-        for h in 0..H {
-            // `init` is -128 times the sum of the activations; the weights' zero is a smaller power of two.
-            let shift = _mm_cvtsi32_si128(7 - S::ZERO_LOG2 as i32);
-            let init = _mm512_sra_epi32(init::<H>(x, h), shift);
-            for r in 0..R {
-                products[r][h] = init;
-            }
+    for h in 0..H {
+        let zero = of_zeros::<S, H>(x, h);
+        for r in 0..R {
+            products[r][h] = zero;
         }
     }
     for j in 0..8 {
@@ -150,15 +151,39 @@ pub(super) fn multiply<S: Stored<H>, const H: usize, const R: usize>(
             products[r][0] = _mm512_add_epi32(products[r][0], products[r][1]);
         }
         for h in 0..H {
-            let (numbers, product) = (&weights[r].numbers, _mm512_cvtepi32_ps(products[r][h]));
-            sums[r] = _mm512_fmadd_ps(product, numbers.scales[h], sums[r]);
-            if S::HAS_MIN {
-                let sum = if H == 1 { floats(&x.sum) } else { sum_of_codes(init::<H>(x, h)) };
-                sums[r] = _mm512_fmadd_ps(numbers.minima[h], sum, sums[r]);
-            }
+            sums[r] = scaled::<S, H>(products[r][h], &weights[r].numbers, x, h, sums[r]);
         }
     }
     sums
+}
+
+/// What is to be added to the products with codes, since the code of zero is another number, if it is.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn of_zeros<S: Stored<H>, const H: usize>(x: &Group, h: usize) -> __m512i {
+    if S::HAS_MIN {
+        return _mm512_setzero_si512();
+    }
+    // `init` is -128 times the sum of the activations; the weights' zero is a smaller power of two.
+    _mm512_sra_epi32(init::<H>(x, h), _mm_cvtsi32_si128(7 - S::ZERO_LOG2 as i32))
+}
+
+/// Adds sixteen products of whole blocks, or of halves, times the weights' scales, and what minima give.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn scaled<S: Stored<H>, const H: usize>(
+    products: __m512i,
+    numbers: &Numbers<H>,
+    x: &Group,
+    h: usize,
+    sums: __m512,
+) -> __m512 {
+    let sums = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), numbers.scales[h], sums);
+    if !S::HAS_MIN {
+        return sums;
+    }
+    let sum = if H == 1 { floats(&x.sum) } else { sum_of_codes(init::<H>(x, h)) };
+    _mm512_fmadd_ps(numbers.minima[h], sum, sums)
 }
 
 /// Numbers of sixteen blocks, from the order of the blocks to that of the lanes.

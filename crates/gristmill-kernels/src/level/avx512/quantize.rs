@@ -5,7 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::arrange::dwords;
-use super::gemv::{floats, lanes_of_blocks, line};
+use super::gemv::{exchanged, floats, lanes_of_blocks, line};
 use super::transpose::transpose;
 use crate::matmul::activations::{BLOCK, GROUP, Group, TINY};
 
@@ -73,6 +73,15 @@ fn quantized(
             let line: &mut [[i8; 16]; 4] = &mut group.codes.as_flattened_mut()[4 * part + j];
             // SAFETY: 64 bytes are there.
             unsafe { _mm512_storeu_si512(line.as_mut_ptr().cast(), dwords) };
+        }
+    }
+    for j in 0..4 {
+        let lines = group.codes.as_flattened();
+        let pairs = exchanged(line(&lines[j]), line(&lines[4 + j]));
+        for part in 0..2 {
+            let line: &mut [[i8; 16]; 4] = &mut group.paired.as_flattened_mut()[4 * part + j];
+            // SAFETY: 64 bytes are there.
+            unsafe { _mm512_storeu_si512(line.as_mut_ptr().cast(), pairs[part]) };
         }
     }
     let init = times_minus_128(sums[0]);

@@ -5,47 +5,83 @@
 
 use std::arch::x86_64::*;
 
-use super::unpack::{Stored, load, look_up, nibbles};
+use super::gemv::exchanged;
+use super::unpack::{Nibbles, Numbers, Stored, load, look_up, nibbles};
 use crate::matmul::blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K};
 use crate::matmul::layout::IQ4;
 
-/// The scales or, with `wanted` 1, the minima of the blocks of Q4_K and Q5_K, as `six_bits_of_all` has them, times the
-/// factor of their super-block.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn scaled_six_bits(group: &[u8], bytes: usize, wanted: usize, sign: f32) -> __m512 {
-    let packed = pairs(group, bytes, 0);
-    // Of each super-block eight scales, then eight minima; of each four by themselves, then four in two parts.
-    let low = _mm256_shuffle_epi8(
-        packed,
-        twice(_mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15)),
-    );
-    let low = _mm256_srlv_epi32(low, _mm256_setr_epi32(0, 0, 0, 4, 0, 0, 0, 4));
-    let low = _mm256_and_si256(
-        low,
-        twice(_mm_setr_epi32(0x3f3f_3f3f, 0x0f0f_0f0f, 0x3f3f_3f3f, 0x0f0f_0f0f)),
-    );
-    let high = _mm256_shuffle_epi8(
-        packed,
-        twice(_mm_setr_epi8(-1, -1, -1, -1, 4, 5, 6, 7, -1, -1, -1, -1, 8, 9, 10, 11)),
-    );
-    let high = _mm256_and_si256(_mm256_srli_epi16::<2>(high), _mm256_set1_epi8(0x30));
-    let all = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_or_si256(low, high));
-    let integers = match wanted {
-        0 => _mm256_castsi256_si128(all),
-        _ => _mm256_extracti128_si256::<1>(all),
-    };
-    let factor = _mm256_set1_epi16(if wanted == 0 { 0x0100 } else { 0x0302 });
-    let factors = _mm512_cvtph_ps(_mm256_shuffle_epi8(packed, factor));
-    let factors = _mm512_mul_ps(factors, _mm512_set1_ps(sign));
-    _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(integers)), factors)
+/// How the six-bit numbers of Q4_K and Q5_K are found in the first sixteen bytes of two super-blocks: for the scales of
+/// sixteen blocks in the order of the lanes, then for their minima.
+///
+/// Of each super-block bytes 4..8 have scales, 8..12 minima, and their two top bits are those of the last four of each,
+/// whose other bits are the nibbles of bytes 12..16.
+struct SixBits {
+    /// The bytes that the low bits are in, and the high ones.
+    from: [[u8; 32]; 2],
+    /// The bit of its eight bytes that each of them starts with.
+    shifts: [[u8; 32]; 2],
+    /// Which bits they are.
+    bits: [[u8; 32]; 2],
 }
 
-/// The same in both lanes.
+const SIX_BITS: SixBits = {
+    let (mut from, mut shifts, mut bits) = ([[0; 32]; 2], [[0; 32]; 2], [[0; 32]; 2]);
+    let mut i = 0;
+    while i < 32 {
+        let (is_min, lane) = (i as u8 / 16, i as u8 % 16);
+        let b = 4 * (lane % 4) + lane / 4;
+        let (start, b, at) = (b / 8 * 16, b % 8, 8 * (lane % 8));
+        if b < 4 {
+            from[0][i] = start + 4 + 4 * is_min + b;
+            shifts[0][i] = at;
+            bits[0][i] = 0x3f;
+        } else {
+            from[0][i] = start + 8 + b;
+            shifts[0][i] = at + 4 * is_min;
+            bits[0][i] = 0x0f;
+            from[1][i] = start + 4 * is_min + b;
+            // The top two bits come to where the fifth and the sixth are.
+            shifts[1][i] = at + 2;
+            bits[1][i] = 0x30;
+        }
+        i += 1;
+    }
+    SixBits { from, shifts, bits }
+};
+
+/// The scales and minima of the blocks of Q4_K and Q5_K.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn twice(lane: __m128i) -> __m256i {
-    _mm256_broadcastsi128_si256(lane)
+fn six_bit_numbers(group: &[u8], bytes: usize) -> Numbers<1> {
+    let packed = pairs(group, bytes, 0);
+    let six_bits = const { &SIX_BITS };
+    let mut integers = _mm256_setzero_si256();
+    for part in 0..2 {
+        let bytes = _mm256_permutexvar_epi8(constant(&six_bits.from[part]), packed);
+        let bits = _mm256_multishift_epi64_epi8(constant(&six_bits.shifts[part]), bytes);
+        let bits = _mm256_and_si256(bits, constant(&six_bits.bits[part]));
+        integers = _mm256_or_si256(integers, bits);
+    }
+    // The two numbers of each super-block, of which those of minima are subtracted.
+    let words = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
+    let words = _mm_xor_si128(_mm256_castsi256_si128(words), _mm_set1_epi32(i32::MIN));
+    let factors = _mm512_castps128_ps512(_mm_cvtph_ps(words));
+    let first = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 2, 2));
+    let second = _mm512_broadcast_i32x4(_mm_setr_epi32(1, 1, 3, 3));
+    let scales = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm256_castsi256_si128(integers)));
+    let minima = _mm256_extracti128_si256::<1>(integers);
+    let minima = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(minima));
+    Numbers {
+        scales: [_mm512_mul_ps(scales, _mm512_permutexvar_ps(first, factors))],
+        minima: [_mm512_mul_ps(minima, _mm512_permutexvar_ps(second, factors))],
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn constant(bytes: &[u8; 32]) -> __m256i {
+    // SAFETY: 32 bytes are there.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
 /// Sixteen bytes, in all four lanes.
@@ -73,6 +109,7 @@ fn paired_nibbles(bytes: __m512i) -> [__m512i; 2] {
 
 impl Stored<1> for Q4K {
     const NIBBLES: bool = true;
+    const DIRECT: Option<Nibbles> = Some(Nibbles::Pairs);
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
@@ -95,22 +132,13 @@ impl Stored<1> for Q4K {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn split(bytes: __m512i) -> [__m512i; 2] {
         let [low, high] = nibbles(bytes);
-        // Lanes 0 and 2 are first halves, lanes 1 and 3 last ones; the blocks of high nibbles follow those of low ones.
-        let first = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
-        let last = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
-        [_mm512_permutex2var_epi64(low, first, high), _mm512_permutex2var_epi64(low, last, high)]
+        exchanged(low, high)
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn scales(group: &[u8]) -> [__m512; 1] {
-        [scaled_six_bits(group, 144, 0, 1.0)]
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn minima(group: &[u8]) -> [__m512; 1] {
-        [scaled_six_bits(group, 144, 1, -1.0)]
+    unsafe fn numbers(group: &[u8]) -> Numbers<1> {
+        six_bit_numbers(group, 144)
     }
 }
 
@@ -131,14 +159,8 @@ impl Stored<1> for Q5K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn scales(group: &[u8]) -> [__m512; 1] {
-        [scaled_six_bits(group, 176, 0, 1.0)]
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn minima(group: &[u8]) -> [__m512; 1] {
-        [scaled_six_bits(group, 176, 1, -1.0)]
+    unsafe fn numbers(group: &[u8]) -> Numbers<1> {
+        six_bit_numbers(group, 176)
     }
 }
 

@@ -1,7 +1,7 @@
 //! From stored blocks to registers of codes and scales: the interface, and every [`Layout`].
 //!
 //! Four blocks (a quad, 72 to 136 bytes) are covered by two overlapping 64-byte loads; one two-register byte permute
-//! gathers the codes of all four. A word permute brings the scales and minima of all blocks in two lines to their lanes.
+//! gathers the codes of all four. Scales and minima are words that [`Words`] brings to their lanes.
 //! The index tables follow from the layout when the kernel is compiled.
 #![expect(unsafe_code, reason = "vector loads")]
 
@@ -10,9 +10,20 @@ use std::arch::x86_64::*;
 use super::arrange::{arrange_group, dwords};
 use super::fifth::add_fifth_bits;
 use super::gemv::{floats, lanes_of_blocks};
+use super::words::Words;
 use crate::matmul::activations::Arrangement;
 use crate::matmul::blocks::{Blocks, Plain};
 use crate::matmul::layout::{Layout, Scale};
+
+/// Whose codes the low and the high nibbles of sixteen bytes are.
+#[derive(Clone, Copy)]
+pub(super) enum Nibbles {
+    /// The first and the last half of a block.
+    Halves,
+    /// The same half of a block and of the next one: a quad has the first halves of two blocks, the last halves of
+    /// both, then the same of the other two.
+    Pairs,
+}
 
 /// How sixteen stored blocks of 32 weights become registers. Each block has `H` scales, for 32 or sixteen weights.
 ///
@@ -25,6 +36,8 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     const QUAD_BYTES: usize = Self::EIGHT_BYTES / 2;
     /// Whether codes are nibbles of [`bytes`](Self::bytes) and no more.
     const NIBBLES: bool = false;
+    /// Whose nibbles a byte has, if the nibbles are the codes.
+    const DIRECT: Option<Nibbles> = None;
 
     /// The codes of quad `quad`: the first sixteen of each block, and the last sixteen of each.
     unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2];
@@ -134,10 +147,6 @@ fn by_block<S: Blocks<H> + ?Sized, const H: usize>(
 #[repr(align(64))]
 struct Line([u8; 64]);
 
-/// 32 words in one cache line.
-#[repr(align(64))]
-struct Words([u16; 32]);
-
 /// Bytes of a group.
 const fn group_bytes<L: Layout>() -> usize {
     16 * L::BYTES
@@ -168,7 +177,7 @@ const fn all_windows<L: Layout>(half: usize) -> [(usize, usize); 4] {
 }
 
 /// The index of the byte at `offset` of the group among the 128 bytes of two windows.
-pub(super) const fn index(offset: usize, windows: (usize, usize)) -> usize {
+const fn index(offset: usize, windows: (usize, usize)) -> usize {
     if offset - windows.0 < 64 { offset - windows.0 } else { 64 + offset - windows.1 }
 }
 
@@ -199,39 +208,24 @@ const fn high_tables<L: Layout>(half: usize) -> [Line; 4] {
     tables
 }
 
-/// Pairs of lines in a group.
-pub(super) const fn n_pairs<L: Layout>() -> usize {
-    group_bytes::<L>().div_ceil(128)
+/// Lines in a group.
+pub(super) const fn n_lines<L: Layout>() -> usize {
+    group_bytes::<L>().div_ceil(64)
 }
 
-/// The scales and minima that are in pair `pair` of lines, and where they go: scales to the lanes of the low half,
-/// minima to those of the high one.
-const fn number_table<L: Layout>(pair: usize) -> (Words, __mmask32) {
-    let (mut table, mut present) = ([0; 32], 0);
-    let lines = (line_start::<L>(2 * pair), line_start::<L>(2 * pair + 1));
-    let mut i = 0;
-    while i < 32 {
-        let (b, offset) = (i % 16, if i < 16 { Some(0) } else { L::MIN });
-        if let Some(offset) = offset
-            && (b * L::BYTES + offset) / 128 == pair
-        {
-            let to = i / 16 * 16 + Arrangement::Dwords.lane(b);
-            table[to] = (index(b * L::BYTES + offset, lines) / 2) as u16;
-            present |= 1 << to;
+/// The scales of a group, then its minima, in the order of the lanes.
+const fn number_words<L: Layout>() -> Words {
+    let mut offsets = [None; 32];
+    let mut b = 0;
+    while b < 16 {
+        let lane = Arrangement::Dwords.lane(b);
+        offsets[lane] = Some(b * L::BYTES);
+        if let Some(min) = L::MIN {
+            offsets[16 + lane] = Some(b * L::BYTES + min);
         }
-        i += 1;
+        b += 1;
     }
-    (Words(table), present)
-}
-
-const fn number_tables<L: Layout>() -> [(Words, __mmask32); 5] {
-    [
-        number_table::<L>(0),
-        number_table::<L>(1),
-        number_table::<L>(2),
-        number_table::<L>(3),
-        number_table::<L>(4),
-    ]
+    Words::at::<L>(offsets)
 }
 
 /// The 64 bytes at `at`.
@@ -251,6 +245,8 @@ fn table(line: &Line) -> __m512i {
 
 impl<L: Layout> Stored<1> for Plain<L> {
     const NIBBLES: bool = L::BITS == 4 && L::HIGH.is_none();
+    const DIRECT: Option<Nibbles> =
+        if Self::NIBBLES && L::TABLE.is_none() { Some(Nibbles::Halves) } else { None };
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
@@ -371,16 +367,7 @@ fn with_fifth<L: Layout>(codes: __m512i, group: &[u8], quad: usize, half: usize)
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn numbers<L: Layout>(group: &[u8]) -> Numbers<1> {
-    let mut halves = _mm512_setzero_si512();
-    for pair in 0..n_pairs::<L>() {
-        let (words, present) = &const { number_tables::<L>() }[pair];
-        // SAFETY: 64 bytes are there.
-        let words = unsafe { _mm512_load_si512(words.0.as_ptr().cast()) };
-        let a = load(group, line_start::<L>(2 * pair));
-        let b = load(group, line_start::<L>(2 * pair + 1));
-        let some = _mm512_maskz_permutex2var_epi16(*present, a, words, b);
-        halves = _mm512_or_si512(halves, some);
-    }
+    let halves = const { &number_words::<L>() }.of::<L>(group);
     Numbers {
         scales: [_mm512_cvtph_ps(_mm512_castsi512_si256(halves))],
         minima: [_mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(halves))],

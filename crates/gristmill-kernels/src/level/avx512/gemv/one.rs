@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{ROWS, add_chains, multiply, unpacked, write};
+use super::{ROWS, add_chains, multiply, nibbles, scaled, unpacked, write};
 use crate::Tile;
 use crate::level::avx512::tail::Tail;
 use crate::level::avx512::unpack::Stored;
@@ -67,18 +67,42 @@ fn section<S: Stored<H>, const H: usize>(
     padding: &mut Padding,
 ) -> __m512 {
     let (group_bytes, stream) = (4 * S::QUAD_BYTES, Stream::of_this_cpu());
-    let mut sums = [_mm512_setzero_ps()];
-    for x in groups {
-        stream.ask(rest, group_bytes);
-        let n_blocks = GROUP.min(*left);
-        if Tail::<1>::takes::<S, H>(n_blocks) {
-            break;
-        }
-        // Where another row follows, loads may reach into it.
-        let weights = unpacked::<S, H>(padding.whole(rest, group_bytes), n_blocks);
-        sums = multiply::<S, H, 1>(&[weights], x, sums);
-        *rest = rest.get(group_bytes..).unwrap_or_default();
-        *left -= n_blocks;
+    let mut sums = _mm512_setzero_ps();
+    let n_whole = groups.len().min(*left / GROUP);
+    let (whole, after) = rest.split_at(n_whole * group_bytes);
+    for (stored, x) in whole.chunks_exact(group_bytes).zip(groups) {
+        stream.ask(stored, group_bytes);
+        sums = match S::DIRECT {
+            Some(nibbles) => {
+                // SAFETY: this function has the instructions.
+                let numbers = unsafe { S::numbers(stored) };
+                let products = nibbles::products::<S, H>(stored, nibbles, x);
+                scaled::<S, H>(products, &numbers, x, 0, sums)
+            }
+            None => multiply::<S, H, 1>(&[unpacked::<S, H>(stored, GROUP)], x, [sums])[0],
+        };
     }
-    sums[0]
+    *rest = after;
+    *left -= n_whole * GROUP;
+    if let Some(x) = groups.get(n_whole)
+        && !Tail::<1>::takes::<S, H>(*left)
+    {
+        sums = cut_short::<S, H>(after, *left, x, padding, sums);
+    }
+    sums
+}
+
+/// Adds what the last blocks of a row give, fewer than a group has.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn cut_short<S: Stored<H>, const H: usize>(
+    rest: &[u8],
+    n_blocks: usize,
+    x: &Group,
+    padding: &mut Padding,
+    sums: __m512,
+) -> __m512 {
+    // Where another row follows, loads may reach into it.
+    let stored = padding.whole(rest, 4 * S::QUAD_BYTES);
+    multiply::<S, H, 1>(&[unpacked::<S, H>(stored, n_blocks)], x, [sums])[0]
 }
