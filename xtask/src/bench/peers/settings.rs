@@ -70,12 +70,34 @@ impl Settings {
                 }
             }
         }
-        if works.is_empty() {
-            works.push(match n_parallel {
-                0 => Work::Speed { n_prompt, n_gen, n_depth },
-                _ => Work::Together { n_prompt, n_gen, n_parallel },
-            });
+        if works.is_empty() && n_parallel > 0 {
+            works.push(Work::Together { n_prompt, n_gen, n_parallel });
+        } else if works.is_empty() {
+            // Each by itself: the shorter a round, the more often its sides see the machine in the same state.
+            let tests = [(n_prompt, 0), (0, n_gen)].into_iter().filter(|&test| test != (0, 0));
+            works.extend(tests.map(|(n_prompt, n_gen)| Work::Speed { n_prompt, n_gen, n_depth }));
         }
         Ok(Settings { models, peers, works, n_threads, rounds, alone, section })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts_and_decoding_have_rounds_of_their_own() {
+        let works = |words: &str| {
+            let words: Vec<String> = words.split_whitespace().map(Into::into).collect();
+            let works = Settings::parse(&words).unwrap().works.into_iter();
+            let told = works.map(|work| match work {
+                Work::Speed { n_prompt, n_gen, n_depth } => [n_prompt, n_gen, n_depth],
+                _ => [0; 3],
+            });
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(works("-p 256 -n 16"), [[256, 0, 0], [0, 16, 0]]);
+        assert_eq!(works("-p 0 -n 16 -d 4096"), [[0, 16, 4096]]);
+        assert_eq!(works("--npl 8"), [[0; 3]]);
     }
 }
