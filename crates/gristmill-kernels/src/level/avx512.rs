@@ -18,6 +18,7 @@
 
 mod arrange;
 pub(crate) mod bf16;
+mod bytes;
 mod fifth;
 mod gemm;
 mod gemv;

@@ -20,7 +20,8 @@ const FAR_AHEAD: usize = 7168;
 /// An answer that is asked for into the nearest cache occupies one of its few buffers for misses until it comes, which
 /// bounds the pace of the whole stream. Zen 5 has buffers enough: asked so, it reads 1.1 times as fast, and Zen 4 two
 /// thirds as fast. Zen 4 wants to be asked for the next cache, and from far enough: at 4 KiB it is slower than unasked,
-/// beyond 8 KiB two threads are that share what their memory delivers.
+/// beyond 8 KiB two threads are that share what their memory delivers. Weights of eight bits or more, which are
+/// multiplied faster than they come, it follows best by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stream {
     /// For the nearest cache: Zen 5 and its successors, and CPUs that are not x86-64.
@@ -28,25 +29,28 @@ pub(crate) enum Stream {
     /// For the second: Zen 4 and its predecessors, of which only Zen 4 was measured.
     #[cfg(target_arch = "x86_64")]
     Second,
-    /// Not at all.
+    /// Not at all: weights of eight bits or more there, and CPUs by others.
     #[cfg(target_arch = "x86_64")]
     Unasked,
 }
 
 impl Stream {
-    /// What suits this CPU.
-    pub(crate) fn of_this_cpu() -> Stream {
+    /// What suits this CPU and weights of so many bits.
+    pub(crate) fn of_this_cpu(bits: u32) -> Stream {
         #[cfg(target_arch = "x86_64")]
         {
-            static STREAM: LazyLock<Stream> = LazyLock::new(|| match amd_family() {
+            static FAMILY: LazyLock<Option<u32>> = LazyLock::new(amd_family);
+            match *FAMILY {
                 Some(0x1a..) => Stream::Nearest,
-                Some(0x17..) => Stream::Second,
+                Some(0x17..) if bits < 8 => Stream::Second,
                 _ => Stream::Unasked,
-            });
-            *STREAM
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        Stream::Nearest
+        {
+            let _ = bits;
+            Stream::Nearest
+        }
     }
 
     /// Asks for what comes after `n_bytes` from the start of `bytes`, in time. A number that the compiler knows leaves

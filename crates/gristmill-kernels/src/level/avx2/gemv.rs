@@ -100,7 +100,7 @@ fn chains<M: Multiply, S: Stored<H>, const H: usize, const N: usize>(
 ) {
     let n_groups = groups.len() / n_tokens;
     let is_whole = slice.len() == n_groups;
-    let stream = Stream::of_this_cpu();
+    let stream = Stream::of_this_cpu(S::CODE_BITS);
     let group_bytes = 2 * S::EIGHT_BYTES;
     let weights = &row[slice.start * group_bytes..row.len().min(slice.end * group_bytes)];
     for (i, weights) in (2 * slice.start..).zip(weights.chunks(S::EIGHT_BYTES)) {

@@ -4,18 +4,18 @@
 //! `vpdpbusd` then give the exact sums of the blocks, and one FMA scales them by the weights' scales. The activations'
 //! scales follow at the end of a section.
 //!
-//! - `one`: the rows of one token, one after the other; `nibbles`: what is quicker there than to unpack.
+//! - `one`: the rows of one token, one after the other; `direct`: what is quicker there than to unpack.
 //! - `few`: the rows of a few tokens, sixteen at a time in slices.
 #![expect(unsafe_code, reason = "vector loads")]
 
+mod direct;
 mod few;
-mod nibbles;
 mod one;
 
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-pub(super) use nibbles::exchanged;
+pub(super) use direct::exchanged;
 
 use super::transpose::transpose;
 use super::unpack::{Numbers, Stored};
@@ -80,15 +80,6 @@ fn write(totals: __m512, y: &mut [f32]) {
 pub(super) struct Unpacked<const H: usize> {
     codes: [__m512i; 8],
     numbers: Numbers<H>,
-}
-
-impl<const H: usize> Unpacked<H> {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    fn zero() -> Unpacked<H> {
-        let (codes, zeros) = ([_mm512_setzero_si512(); 8], [_mm512_setzero_ps(); H]);
-        Unpacked { codes, numbers: Numbers { scales: zeros, minima: zeros } }
-    }
 }
 
 /// The first `n_blocks` of sixteen blocks; the numbers of the others are zero.

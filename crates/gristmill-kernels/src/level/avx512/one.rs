@@ -58,7 +58,7 @@ pub(super) fn way<S: Stored>() -> Way {
 /// The product of each row with `x`, times `factor`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn products<S: Stored>(rows: &Rows<'_>, x: &[PairColumn], factor: f32, y: &mut [f32]) {
-    let stream = Stream::of_this_cpu();
+    let stream = Stream::of_this_cpu(16);
     for (row, y) in rows.iter().zip(y) {
         let (whole, rest) = row.as_chunks::<BLOCK_BYTES>();
         let mut sums = [_mm512_setzero_ps(); 2];

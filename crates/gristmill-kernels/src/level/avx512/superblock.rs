@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::gemv::exchanged;
-use super::unpack::{Nibbles, Numbers, Stored, load, look_up, nibbles};
+use super::unpack::{Direct, Numbers, Stored, load, look_up, nibbles};
 use crate::matmul::blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K};
 use crate::matmul::layout::IQ4;
 
@@ -109,7 +109,7 @@ fn paired_nibbles(bytes: __m512i) -> [__m512i; 2] {
 
 impl Stored<1> for Q4K {
     const NIBBLES: bool = true;
-    const DIRECT: Option<Nibbles> = Some(Nibbles::Pairs);
+    const DIRECT: Option<Direct> = Some(Direct::Pairs);
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]

@@ -8,6 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::arrange::{arrange_group, dwords};
+use super::bytes;
 use super::fifth::add_fifth_bits;
 use super::gemv::{floats, lanes_of_blocks};
 use super::words::Words;
@@ -15,14 +16,16 @@ use crate::matmul::activations::Arrangement;
 use crate::matmul::blocks::{Blocks, Plain};
 use crate::matmul::layout::{Layout, Scale};
 
-/// Whose codes the low and the high nibbles of sixteen bytes are.
+/// How stored codes meet the activations of one token.
 #[derive(Clone, Copy)]
-pub(super) enum Nibbles {
-    /// The first and the last half of a block.
+pub(super) enum Direct {
+    /// They are nibbles: the low ones of sixteen bytes are the first half of a block, the high ones the last.
     Halves,
-    /// The same half of a block and of the next one: a quad has the first halves of two blocks, the last halves of
-    /// both, then the same of the other two.
+    /// They are nibbles: the same half of an even block and of the next one. A quad has the first halves of two
+    /// blocks, the last halves of both, then the same of the other two.
     Pairs,
+    /// They are bytes, and two even blocks, or two odd ones, are a register.
+    Bytes,
 }
 
 /// How sixteen stored blocks of 32 weights become registers. Each block has `H` scales, for 32 or sixteen weights.
@@ -36,8 +39,8 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     const QUAD_BYTES: usize = Self::EIGHT_BYTES / 2;
     /// Whether codes are nibbles of [`bytes`](Self::bytes) and no more.
     const NIBBLES: bool = false;
-    /// Whose nibbles a byte has, if the nibbles are the codes.
-    const DIRECT: Option<Nibbles> = None;
+    /// How codes meet the activations of one token, unless they have to be unpacked.
+    const DIRECT: Option<Direct> = None;
 
     /// The codes of quad `quad`: the first sixteen of each block, and the last sixteen of each.
     unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2];
@@ -72,6 +75,14 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
         // SAFETY: as above.
         let high = unsafe { Self::codes(high) };
         [low, high]
+    }
+
+    /// Of [`Direct::Bytes`]: the codes of the even or odd blocks, arranged as `paired` of the activations.
+    ///
+    /// # Panics
+    /// If codes are anything else.
+    unsafe fn paired(_group: &[u8], _odd: usize) -> [__m512i; 4] {
+        unreachable!("asked of types with bytes only")
     }
 
     /// The codes of all sixteen blocks, arranged as those of the activations.
@@ -245,8 +256,11 @@ fn table(line: &Line) -> __m512i {
 
 impl<L: Layout> Stored<1> for Plain<L> {
     const NIBBLES: bool = L::BITS == 4 && L::HIGH.is_none();
-    const DIRECT: Option<Nibbles> =
-        if Self::NIBBLES && L::TABLE.is_none() { Some(Nibbles::Halves) } else { None };
+    const DIRECT: Option<Direct> = match (L::BITS, L::HIGH, L::TABLE) {
+        (4, None, None) => Some(Direct::Halves),
+        (8, ..) => Some(Direct::Bytes),
+        _ => None,
+    };
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
@@ -278,7 +292,16 @@ impl<L: Layout> Stored<1> for Plain<L> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn paired(group: &[u8], odd: usize) -> [__m512i; 4] {
+        bytes::paired::<L>(group, odd)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
+        if L::BITS == 8 {
+            return bytes::arranged::<L>(group);
+        }
         if L::HIGH.is_none() {
             return arrange_group::<Self, 1>(group);
         }

@@ -23,7 +23,7 @@ impl<W: Widen> Kernel for Gemv<'_, W> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let stream = Stream::of_this_cpu();
+        let stream = Stream::of_this_cpu((8 * W::piece_bytes(self.rows.dtype) / PIECE) as u32);
         for (start, y) in (0..self.rows.n_rows()).step_by(LANES).zip(self.y.chunks_mut(LANES)) {
             let mut sums = [[V::splat(0.0); LANES]; SUMS];
             for i in 0..y.len() {

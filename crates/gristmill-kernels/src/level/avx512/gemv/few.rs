@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{ROWS, Unpacked, add_chains, multiply, unpacked, write};
+use super::{ROWS, add_chains, multiply, unpacked, write};
 use crate::Tile;
 use crate::level::avx512::tail::Tail;
 use crate::level::avx512::unpack::Stored;
@@ -51,7 +51,8 @@ pub(super) fn products<S: Stored<H>, const H: usize>(
                     }
                     // A row that is not there is a copy of the last; nobody looks at its sums.
                     let last = n_together - 1;
-                    let from = [0, 1].map(|r| rows.from(start + last.min(TWO * i + r)));
+                    let second = last.min(TWO * i + 1);
+                    let from = [rows.from(start + TWO * i), rows.from(start + second)];
                     chains::<S, H>(
                         from,
                         rows.n_in / BLOCK,
@@ -102,28 +103,47 @@ fn chains<S: Stored<H>, const H: usize>(
 ) {
     let (group_bytes, n_groups) = (4 * S::QUAD_BYTES, groups.len() / n_tokens);
     // Two rows in turn are no stream for a CPU that follows one by itself.
-    let stream = Stream::of_this_cpu();
+    let stream = Stream::of_this_cpu(S::CODE_BITS);
     let is_stream = slice.len() == n_groups && stream == Stream::Nearest;
-    for g in slice {
+    let n_whole = slice.end.min(n_blocks / GROUP);
+    for g in slice.start..n_whole {
+        let group = g * group_bytes..(g + 1) * group_bytes;
+        let stored = [&from[0][group.clone()], &from[1][group]];
         if is_stream {
-            from.iter().for_each(|from| stream.ask(&from[g * group_bytes..], group_bytes));
+            stored.iter().for_each(|stored| stream.ask(stored, group_bytes));
         } else {
             next.ask();
         }
-        let n_blocks = GROUP.min(n_blocks - g * GROUP);
-        if Tail::<FEW>::takes::<S, H>(n_blocks) {
-            break;
-        }
-        let mut weights = [Unpacked::zero(); TWO];
-        for r in 0..TWO {
-            // Where another row follows, loads may reach into it.
-            let stored = padding.whole(&from[r][g * group_bytes..], group_bytes);
-            weights[r] = unpacked::<S, H>(stored, n_blocks);
-        }
+        let weights = [unpacked::<S, H>(stored[0], GROUP), unpacked::<S, H>(stored[1], GROUP)];
         for n in 0..n_tokens {
             let [first, second] = sums;
             let x = &groups[n * n_groups + g];
             [first[n], second[n]] = multiply::<S, H, TWO>(&weights, x, [first[n], second[n]]);
         }
+    }
+    let n_blocks = n_blocks - n_whole * GROUP;
+    if n_whole < slice.end && !Tail::<FEW>::takes::<S, H>(n_blocks) {
+        let groups = groups[n_whole..].iter().step_by(n_groups);
+        for (from, sums) in from.iter().zip(sums) {
+            let rest = &from[n_whole * group_bytes..];
+            cut_short::<S, H>(rest, n_blocks, groups.clone(), padding, sums);
+        }
+    }
+}
+
+/// Adds what the last blocks of a row give, fewer than a group has.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn cut_short<'a, S: Stored<H>, const H: usize>(
+    rest: &[u8],
+    n_blocks: usize,
+    groups: impl Iterator<Item = &'a Group>,
+    padding: &mut Padding,
+    sums: &mut Sums,
+) {
+    // Where another row follows, loads may reach into it.
+    let weights = [unpacked::<S, H>(padding.whole(rest, 4 * S::QUAD_BYTES), n_blocks)];
+    for (x, sum) in groups.zip(sums) {
+        [*sum] = multiply::<S, H, 1>(&weights, x, [*sum]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{ROWS, add_chains, multiply, nibbles, scaled, unpacked, write};
+use super::{ROWS, add_chains, direct, multiply, scaled, unpacked, write};
 use crate::Tile;
 use crate::level::avx512::tail::Tail;
 use crate::level::avx512::unpack::Stored;
@@ -66,17 +66,18 @@ fn section<S: Stored<H>, const H: usize>(
     groups: &[Group],
     padding: &mut Padding,
 ) -> __m512 {
-    let (group_bytes, stream) = (4 * S::QUAD_BYTES, Stream::of_this_cpu());
+    let (group_bytes, stream) = (4 * S::QUAD_BYTES, Stream::of_this_cpu(S::CODE_BITS));
     let mut sums = _mm512_setzero_ps();
     let n_whole = groups.len().min(*left / GROUP);
     let (whole, after) = rest.split_at(n_whole * group_bytes);
     for (stored, x) in whole.chunks_exact(group_bytes).zip(groups) {
         stream.ask(stored, group_bytes);
         sums = match S::DIRECT {
-            Some(nibbles) => {
+            Some(direct) => {
+                let products = direct::products::<S, H>(stored, direct, x);
+                // After the codes: the compiler would take short loads from longer ones before them, by shuffles.
                 // SAFETY: this function has the instructions.
                 let numbers = unsafe { S::numbers(stored) };
-                let products = nibbles::products::<S, H>(stored, nibbles, x);
                 scaled::<S, H>(products, &numbers, x, 0, sums)
             }
             None => multiply::<S, H, 1>(&[unpacked::<S, H>(stored, GROUP)], x, [sums])[0],
