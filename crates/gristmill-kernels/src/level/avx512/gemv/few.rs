@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{ROWS, add_chains, multiply, unpacked, write};
+use super::{ROWS, add_chains, cut_short, multiply, unpacked, write};
 use crate::Tile;
 use crate::level::avx512::tail::Tail;
 use crate::level::avx512::unpack::Stored;
@@ -128,22 +128,5 @@ fn chains<S: Stored<H>, const H: usize>(
             let rest = &from[n_whole * group_bytes..];
             cut_short::<S, H>(rest, n_blocks, groups.clone(), padding, sums);
         }
-    }
-}
-
-/// Adds what the last blocks of a row give, fewer than a group has.
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn cut_short<'a, S: Stored<H>, const H: usize>(
-    rest: &[u8],
-    n_blocks: usize,
-    groups: impl Iterator<Item = &'a Group>,
-    padding: &mut Padding,
-    sums: &mut Sums,
-) {
-    // Where another row follows, loads may reach into it.
-    let weights = [unpacked::<S, H>(padding.whole(rest, 4 * S::QUAD_BYTES), n_blocks)];
-    for (x, sum) in groups.zip(sums) {
-        [*sum] = multiply::<S, H, 1>(&weights, x, [*sum]);
     }
 }

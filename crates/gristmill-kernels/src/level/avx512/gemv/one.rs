@@ -1,8 +1,9 @@
 //! One token: rows are walked one after the other, since two at once would halve what the memory delivers.
 
 use std::arch::x86_64::*;
+use std::iter;
 
-use super::{ROWS, add_chains, direct, multiply, scaled, unpacked, write};
+use super::{ROWS, add_chains, cut_short, direct, multiply, scaled, unpacked, write};
 use crate::Tile;
 use crate::level::avx512::tail::Tail;
 use crate::level::avx512::unpack::Stored;
@@ -88,22 +89,9 @@ fn section<S: Stored<H>, const H: usize>(
     if let Some(x) = groups.get(n_whole)
         && !Tail::<1>::takes::<S, H>(*left)
     {
-        sums = cut_short::<S, H>(after, *left, x, padding, sums);
+        let mut with_last = [sums];
+        cut_short::<S, H>(after, *left, iter::once(x), padding, &mut with_last);
+        [sums] = with_last;
     }
     sums
-}
-
-/// Adds what the last blocks of a row give, fewer than a group has.
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn cut_short<S: Stored<H>, const H: usize>(
-    rest: &[u8],
-    n_blocks: usize,
-    x: &Group,
-    padding: &mut Padding,
-    sums: __m512,
-) -> __m512 {
-    // Where another row follows, loads may reach into it.
-    let stored = padding.whole(rest, 4 * S::QUAD_BYTES);
-    multiply::<S, H, 1>(&[unpacked::<S, H>(stored, n_blocks)], x, [sums])[0]
 }
