@@ -7,7 +7,7 @@
 //! - `unpack`: stored blocks to registers, driven by the layout table; `superblock`: the same for the K types;
 //!   `arrange`: sixteen blocks in the order of the activations; `fifth`: their fifth bits.
 //! - `gemv`: one token or a few, as fast as the memory delivers; `tail`: the ends of rows.
-//! - `gemm`: many tokens, panels of 32 rows and register tiles of 32 x 6.
+//! - `gemm`: many tokens, panels of 32 rows and register tiles of 32 x 6; `pack`: rows of blocks to panels.
 //! - `pairs`: panels of F16 and BF16 weights, for many tokens: `bf16` where the CPU multiplies such numbers, else `int16`;
 //!   `one`: one token.
 //! - `quantize`: activations to int8. `transpose`: the shuffle both packers share.

@@ -4,54 +4,72 @@
 
 use std::arch::x86_64::*;
 
-use super::unpack::Stored;
+use super::unpack::{Stored, nibbles};
 
-/// The codes of a whole group.
+/// The codes of sixteen blocks whose [lines](Stored::line) are nibbles, arranged, if the low ones of four lines are
+/// the first halves of their blocks, and the high ones the last.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn arrange_group<S: Stored<H> + ?Sized, const H: usize>(group: &[u8]) -> [__m512i; 8] {
-    // Each by itself: called in a loop or a closure, unpacking would not be inlined.
-    arrange::<S, H>([
-        quad::<S, H>(group, 0),
-        quad::<S, H>(group, 1),
-        quad::<S, H>(group, 2),
-        quad::<S, H>(group, 3),
-    ])
-}
-
-/// What [`arrange`] takes: the codes of a quad, or only the bytes that they are nibbles of.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn quad<S: Stored<H> + ?Sized, const H: usize>(
-    weights: &[u8],
-    q: usize,
-) -> [__m512i; 2] {
-    if S::NIBBLES {
-        // SAFETY: this function has the instructions.
-        [unsafe { S::bytes(weights, q) }, _mm512_setzero_si512()]
-    } else {
-        // SAFETY: as above.
-        unsafe { S::quad(weights, q) }
-    }
-}
-
-/// The codes of four quads, arranged as those of the activations.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn arrange<S: Stored<H> + ?Sized, const H: usize>(
-    quads: [[__m512i; 2]; 4],
-) -> [__m512i; 8] {
+pub(super) fn arrange_nibbles<S: Stored<H> + ?Sized, const H: usize>(group: &[u8]) -> [__m512i; 8] {
+    let lines = four_lines::<S, H>(group, 0, 1);
     let mut codes = [_mm512_setzero_si512(); 8];
-    let first = dwords(quads.map(|quad| quad[0]));
-    if S::NIBBLES {
-        for j in 0..4 {
-            // SAFETY: this function has the instructions.
-            [codes[j], codes[4 + j]] = unsafe { S::split(first[j]) };
-        }
-    } else {
-        codes[..4].copy_from_slice(&first);
-        codes[4..].copy_from_slice(&dwords(quads.map(|quad| quad[1])));
+    for (j, bytes) in dwords(lines).into_iter().enumerate() {
+        let [low, high] = nibbles(bytes);
+        // SAFETY: this function has the instructions.
+        codes[j] = unsafe { S::codes(low) };
+        // SAFETY: as above.
+        codes[4 + j] = unsafe { S::codes(high) };
     }
+    codes
+}
+
+/// Lines `first`, `first + step` and so on.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn four_lines<S: Stored<H> + ?Sized, const H: usize>(
+    group: &[u8],
+    first: usize,
+    step: usize,
+) -> [__m512i; 4] {
+    // One check instead of one for each load, else this would not be inlined.
+    let group = &group[..4 * S::QUAD_BYTES];
+    // Each by itself: called in a loop or a closure, unpacking would not be inlined.
+    // SAFETY: this function has the instructions.
+    let a = unsafe { S::line(group, first) };
+    // SAFETY: as above.
+    let b = unsafe { S::line(group, first + step) };
+    // SAFETY: as above.
+    let c = unsafe { S::line(group, first + 2 * step) };
+    // SAFETY: as above.
+    let d = unsafe { S::line(group, first + 3 * step) };
+    [a, b, c, d]
+}
+
+/// Types whose codes are best unpacked four blocks at a time before they are arranged.
+///
+/// # Safety
+/// Of all methods: the CPU has the instructions of this level.
+pub(super) trait Quads {
+    /// The codes of quad `quad`: the first sixteen of each block, and the last sixteen of each.
+    unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2];
+}
+
+/// The codes of sixteen blocks, arranged.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn arrange_quads<S: Quads>(group: &[u8]) -> [__m512i; 8] {
+    // Each by itself, as above.
+    // SAFETY: this function has the instructions.
+    let a = unsafe { S::quad(group, 0) };
+    // SAFETY: as above.
+    let b = unsafe { S::quad(group, 1) };
+    // SAFETY: as above.
+    let c = unsafe { S::quad(group, 2) };
+    // SAFETY: as above.
+    let d = unsafe { S::quad(group, 3) };
+    let mut codes = [_mm512_setzero_si512(); 8];
+    codes[..4].copy_from_slice(&dwords([a[0], b[0], c[0], d[0]]));
+    codes[4..].copy_from_slice(&dwords([a[1], b[1], c[1], d[1]]));
     codes
 }
 

@@ -1,54 +1,52 @@
 //! Blocks whose 32 codes are bytes, as Q8_0 has them: two blocks are a register, and need no permute to be one.
-#![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
 
 use super::arrange::dwords;
 use super::gemv::exchanged;
+use super::unpack::load_two;
 use crate::matmul::layout::Layout;
 
-/// The codes of the even blocks of a group, or of the odd ones, arranged as `paired` of a
-/// [`Group`](crate::matmul::activations::Group).
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn paired<L: Layout>(group: &[u8], odd: usize) -> [__m512i; 4] {
-    // One check instead of eight, else this would not be inlined.
-    let group = &group[..16 * L::BYTES];
-    dwords([
-        two::<L>(group, odd, odd + 2),
-        two::<L>(group, odd + 4, odd + 6),
-        two::<L>(group, odd + 8, odd + 10),
-        two::<L>(group, odd + 12, odd + 14),
-    ])
+/// The first block of a line; the other is the next but one.
+const fn first(line: usize) -> usize {
+    line / 2 * 4 + line % 2
 }
 
-/// The codes of all blocks, arranged as `codes` of a group.
+/// The block and the half of it that a lane of a line is.
+pub(super) const fn place(line: usize, lane: usize) -> (usize, usize) {
+    (first(line) + lane / 2 * 2, lane % 2)
+}
+
+/// The codes of two even or two odd blocks, unsigned.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn line<L: Layout>(group: &[u8], line: usize) -> __m512i {
+    let (a, b) = (first(line), first(line) + 2);
+    let both = load_two(group, a * L::BYTES + L::CODES, b * L::BYTES + L::CODES);
+    _mm512_xor_si512(both, _mm512_set1_epi8(i8::MIN))
+}
+
+/// The codes of all blocks, arranged as `codes` of a [`Group`](crate::matmul::activations::Group).
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 pub(super) fn arranged<L: Layout>(group: &[u8]) -> [__m512i; 8] {
-    let (even, odd) = (paired::<L>(group, 0), paired::<L>(group, 1));
+    // One check instead of sixteen, else this would not be inlined.
+    let group = &group[..16 * L::BYTES];
+    let even = dwords([
+        line::<L>(group, 0),
+        line::<L>(group, 2),
+        line::<L>(group, 4),
+        line::<L>(group, 6),
+    ]);
+    let odd = dwords([
+        line::<L>(group, 1),
+        line::<L>(group, 3),
+        line::<L>(group, 5),
+        line::<L>(group, 7),
+    ]);
     let mut codes = [_mm512_setzero_si512(); 8];
     for j in 0..4 {
         [codes[j], codes[4 + j]] = exchanged(even[j], odd[j]);
     }
     codes
-}
-
-/// The codes of two blocks, unsigned.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn two<L: Layout>(group: &[u8], a: usize, b: usize) -> __m512i {
-    let a = _mm512_castsi256_si512(block::<L>(group, a));
-    let both = _mm512_inserti64x4::<1>(a, block::<L>(group, b));
-    _mm512_xor_si512(both, _mm512_set1_epi8(i8::MIN))
-}
-
-/// The stored codes of a block.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn block<L: Layout>(group: &[u8], b: usize) -> __m256i {
-    let codes: &[u8; 32] =
-        group[b * L::BYTES + L::CODES..].first_chunk().expect("a block is inside the group");
-    // SAFETY: 32 bytes are there.
-    unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) }
 }

@@ -1,4 +1,4 @@
-//! The fifth bits of Q5_0 and Q5_1, once the other four are arranged: a dword of each block has them in the order of
+//! The fifth bits of Q5_0 and Q5_1, once the other four are in dwords: a dword of each block has them in the order of
 //! its weights, and `vpmultishiftqb` brings any eight bits of a qword into each of its bytes.
 
 use std::arch::x86_64::*;
@@ -35,15 +35,18 @@ const SHIFTS: [[u8; 64]; 8] = {
     shifts
 };
 
-/// Adds the fifth bits of the blocks of a group, which stand at `offset` of each, to its arranged codes.
+/// The fifth bits of the blocks of a group, a dword for each in the order of the lanes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn add_fifth_bits<L: Layout>(group: &[u8], codes: &mut [__m512i; 8]) {
+pub(super) fn bits<L: Layout>(group: &[u8]) -> __m512i {
     let words = const { &dwords::<L>(if let Some(high) = L::HIGH { high } else { 0 }) };
-    let bits = words.of::<L>(group);
-    for j in 0..8 {
-        let eights = _mm512_multishift_epi64_epi8(load(&SHIFTS[j], 0), bits);
-        let fifth = _mm512_and_si512(eights, _mm512_set1_epi8(0x10));
-        codes[j] = _mm512_or_si512(codes[j], fifth);
-    }
+    words.of::<L>(group)
+}
+
+/// Codes `4 j .. 4 j + 4` of sixteen blocks with their fifth bits, given the `bits` of these blocks.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn added(codes: __m512i, bits: __m512i, j: usize) -> __m512i {
+    let eights = _mm512_multishift_epi64_epi8(load(&SHIFTS[j], 0), bits);
+    _mm512_or_si512(codes, _mm512_and_si512(eights, _mm512_set1_epi8(0x10)))
 }

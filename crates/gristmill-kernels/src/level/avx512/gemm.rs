@@ -8,19 +8,19 @@
 //! follows once for all blocks of a chain, which share it: multiplications take the pipes that `vpdpbusd` wants.
 #![expect(unsafe_code, reason = "vector loads and stores")]
 
+mod pack;
+
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-use super::transpose::transpose;
-use super::unpack::{Stored, nibbles};
+use super::unpack::Stored;
 use crate::Tile;
 use crate::level::Level;
-use crate::level::prefetch::{Ahead, prefetch};
-use crate::matmul::activations::{Activations, Arrangement, Column, GROUP, SECTION};
+use crate::level::prefetch::Ahead;
+use crate::matmul::activations::{Activations, Column, GROUP, SECTION};
 use crate::matmul::gemm::{self, TileKernel, blocks};
 use crate::matmul::kernels::{Form, Rows, TileShape};
 use crate::matmul::order::{Cut, Order};
-use crate::matmul::padding::Padding;
 
 /// A chain has the blocks of a section whose activations share a scale.
 const CUT: Cut = Cut { chains: GROUP, section: SECTION * GROUP };
@@ -62,7 +62,7 @@ where
     fn pack(rows: &Rows<'_>, order: Order, panel: &mut [Block<H>]) {
         assert!(Level::Avx512.is_available() && rows.n_rows() > 0);
         // SAFETY: the CPU has been asked.
-        unsafe { pack::<S, H>(rows, order, panel) }
+        unsafe { pack::pack::<S, H>(rows, order, panel) }
     }
 
     fn tile(
@@ -85,145 +85,6 @@ where
             };
         }
         tile_of!(1 2 3 4 5 6);
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn pack<S: Stored<H>, const H: usize>(rows: &Rows<'_>, order: Order, panel: &mut [Block<H>]) {
-    let (last, group_bytes) = (rows.n_rows() - 1, 4 * S::QUAD_BYTES);
-    let mut padding = [const { Padding::new() }; 16];
-    for half in 0..2 {
-        for start in (0..order.n_steps()).step_by(GROUP) {
-            let mut padding = padding.iter_mut();
-            let group: [&[u8]; 16] = std::array::from_fn(|i| {
-                // Rows that are not there are copies of the last; nobody looks at their sums.
-                let rest = &rows.from(last.min(16 * half + i))[start * S::QUAD_BYTES / 4..];
-                padding.next().expect("one for each row").whole(rest, group_bytes)
-            });
-            group.iter().for_each(|bytes| prefetch(bytes, 2 * bytes.len()));
-            let n_blocks = GROUP.min(order.n_steps() - start);
-            let places = std::array::from_fn(|b| order.place(start + b));
-            pack_group::<S, H>(group, half, &mut Places { panel: &mut *panel, places, n_blocks });
-        }
-    }
-}
-
-/// Where the blocks of a group go in a panel.
-struct Places<'a, const H: usize> {
-    panel: &'a mut [Block<H>],
-    places: [usize; GROUP],
-    n_blocks: usize,
-}
-
-impl<const H: usize> Places<'_, H> {
-    /// The place of block `b` of the group, if it is there.
-    #[inline(always)]
-    fn block(&mut self, b: usize) -> Option<&mut Block<H>> {
-        (b < self.n_blocks).then(|| &mut self.panel[self.places[b]])
-    }
-}
-
-/// Unpacks up to sixteen blocks of sixteen rows.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn pack_group<S: Stored<H>, const H: usize>(
-    rows: [&[u8]; 16],
-    half: usize,
-    places: &mut Places<'_, H>,
-) {
-    for q in 0..places.n_blocks.div_ceil(4) {
-        if S::NIBBLES {
-            pack_nibbles::<S, H>(rows, q, half, places);
-        } else {
-            pack_codes::<S, H>(rows, q, half, places);
-        }
-    }
-    let mut scales = [[_mm512_setzero_si512(); 16]; H];
-    let mut minima = [[_mm512_setzero_si512(); 16]; H];
-    for i in 0..16 {
-        // SAFETY: this function has the instructions.
-        let numbers = unsafe { S::numbers(rows[i]) };
-        for h in 0..H {
-            scales[h][i] = _mm512_castps_si512(numbers.scales[h]);
-            minima[h][i] = _mm512_castps_si512(numbers.minima[h]);
-        }
-    }
-    for h in 0..H {
-        let (d, m) = (transpose(scales[h]), transpose(minima[h]));
-        for b in 0..places.n_blocks {
-            let lane = Arrangement::Dwords.lane(b);
-            if let Some(block) = places.block(b) {
-                block.d[h][half] = _mm512_castsi512_ps(d[lane]);
-                if S::HAS_MIN {
-                    block.m[h][half] = _mm512_castsi512_ps(m[lane]);
-                }
-            }
-        }
-    }
-}
-
-/// What is added to codes so that all types are unsigned around 128.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn offset<S: Stored<H>, const H: usize>() -> __m512i {
-    let zero = if S::HAS_MIN { 0 } else { 1 << S::ZERO_LOG2 };
-    _mm512_set1_epi8((128 - zero) as u8 as i8)
-}
-
-/// Unpacks four blocks of sixteen rows of plain nibbles, which are transposed before they are split.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn pack_nibbles<S: Stored<H>, const H: usize>(
-    rows: [&[u8]; 16],
-    q: usize,
-    half: usize,
-    places: &mut Places<'_, H>,
-) {
-    let mut bytes = [_mm512_setzero_si512(); 16];
-    for i in 0..16 {
-        // SAFETY: this function has the instructions.
-        bytes[i] = unsafe { S::bytes(rows[i], q) };
-    }
-    let columns = transpose(bytes);
-    for lane in 0..4 {
-        for j in 0..4 {
-            let codes = nibbles(columns[4 * lane + j]);
-            for nibble in 0..2 {
-                let (b, part) = S::place(lane, nibble);
-                // SAFETY: this function has the instructions.
-                let codes = unsafe { S::codes(codes[nibble]) };
-                if let Some(block) = places.block(4 * q + b) {
-                    block.codes[4 * part + j][half] = _mm512_add_epi8(codes, offset::<S, H>());
-                }
-            }
-        }
-    }
-}
-
-/// Unpacks four blocks of sixteen rows of other codes.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn pack_codes<S: Stored<H>, const H: usize>(
-    rows: [&[u8]; 16],
-    q: usize,
-    half: usize,
-    places: &mut Places<'_, H>,
-) {
-    for part in 0..2 {
-        let mut codes = [_mm512_setzero_si512(); 16];
-        for i in 0..16 {
-            // SAFETY: this function has the instructions.
-            codes[i] = unsafe { S::quad(rows[i], q) }[part];
-        }
-        let columns = transpose(codes);
-        for b in 0..4 {
-            let Some(block) = places.block(4 * q + b) else {
-                break;
-            };
-            for j in 0..4 {
-                block.codes[4 * part + j][half] =
-                    _mm512_add_epi8(columns[4 * b + j], offset::<S, H>());
-            }
-        }
     }
 }
 

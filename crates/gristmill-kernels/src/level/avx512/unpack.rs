@@ -1,17 +1,16 @@
 //! From stored blocks to registers of codes and scales: the interface, and every [`Layout`].
 //!
-//! Four blocks (a quad, 72 to 136 bytes) are covered by two overlapping 64-byte loads; one two-register byte permute
-//! gathers the codes of all four. Scales and minima are words that [`Words`] brings to their lanes.
+//! The nibbles of four blocks (a quad, 68 to 96 bytes) are covered by two 64-byte loads; one two-register byte permute
+//! gathers them. Scales and minima are words that [`Words`] brings to their lanes.
 //! The index tables follow from the layout when the kernel is compiled.
 #![expect(unsafe_code, reason = "vector loads")]
 
 use std::arch::x86_64::*;
 
-use super::arrange::{arrange_group, dwords};
-use super::bytes;
-use super::fifth::add_fifth_bits;
+use super::arrange::arrange_nibbles;
 use super::gemv::{floats, lanes_of_blocks};
 use super::words::Words;
+use super::{bytes, fifth};
 use crate::matmul::activations::Arrangement;
 use crate::matmul::blocks::{Blocks, Plain};
 use crate::matmul::layout::{Layout, Scale};
@@ -21,10 +20,10 @@ use crate::matmul::layout::{Layout, Scale};
 pub(super) enum Direct {
     /// They are nibbles: the low ones of sixteen bytes are the first half of a block, the high ones the last.
     Halves,
-    /// They are nibbles: the same half of an even block and of the next one. A quad has the first halves of two
+    /// They are nibbles: the same half of an even block and of the next one. A line has the first halves of two
     /// blocks, the last halves of both, then the same of the other two.
     Pairs,
-    /// They are bytes, and two even blocks, or two odd ones, are a register.
+    /// They are bytes, and two even blocks, or two odd ones, are a line.
     Bytes,
 }
 
@@ -37,60 +36,47 @@ pub(super) enum Direct {
 pub(crate) trait Stored<const H: usize>: Blocks<H> {
     /// Bytes of four blocks.
     const QUAD_BYTES: usize = Self::EIGHT_BYTES / 2;
-    /// Whether codes are nibbles of [`bytes`](Self::bytes) and no more.
-    const NIBBLES: bool = false;
+    /// Lines of 64 bytes in which a group has the codes of its 512 weights: as many as there are bits of each code.
+    const LINES: usize;
+    /// Lines in which a group has further bits of the codes.
+    const HIGH_LINES: usize = 0;
     /// How codes meet the activations of one token, unless they have to be unpacked.
     const DIRECT: Option<Direct> = None;
 
-    /// The codes of quad `quad`: the first sixteen of each block, and the last sixteen of each.
-    unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2];
+    /// A line: four times sixteen bytes, each of which are the same places of as many halves of blocks as a byte has
+    /// codes.
+    unsafe fn line(group: &[u8], line: usize) -> __m512i;
 
-    /// Of nibbles: the bytes they are in, sixteen in each 128-bit lane.
+    /// The block whose codes a 128-bit lane of a line has in part `part` of its bytes, and the half of it: 0 or 1. Part
+    /// 0 are the lowest bits, and the first block of a line is that of its first lane there.
+    fn place(line: usize, lane: usize, part: usize) -> (usize, usize);
+
+    /// The codes that the bits in lines stand for.
+    unsafe fn codes(bits: __m512i) -> __m512i {
+        bits
+    }
+
+    /// A line of further bits.
     ///
     /// # Panics
-    /// If codes are not nibbles.
-    unsafe fn bytes(_group: &[u8], _quad: usize) -> __m512i {
-        unreachable!("asked of types with nibbles only")
+    /// If there are none.
+    unsafe fn high_line(_group: &[u8], _line: usize) -> __m512i {
+        unreachable!("asked of types with high lines only")
     }
 
-    /// Of nibbles: the block and the half of it that the low or high nibbles of a lane are.
-    fn place(lane: usize, nibble: usize) -> (usize, usize) {
-        (lane, nibble)
-    }
-
-    /// Of nibbles: the codes they stand for.
-    unsafe fn codes(nibbles: __m512i) -> __m512i {
-        nibbles
-    }
-
-    /// Of nibbles: the codes of the first and of the last halves of blocks, given some of the bytes of four quads, those
-    /// of lane `i` of a quad in lane `i`. By default the low nibbles are the first half of a block, and the high ones
-    /// the last.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn split(bytes: __m512i) -> [__m512i; 2] {
-        let [low, high] = nibbles(bytes);
-        // SAFETY: this function has the instructions.
-        let low = unsafe { Self::codes(low) };
-        // SAFETY: as above.
-        let high = unsafe { Self::codes(high) };
-        [low, high]
-    }
-
-    /// Of [`Direct::Bytes`]: the codes of the even or odd blocks, arranged as `paired` of the activations.
-    ///
-    /// # Panics
-    /// If codes are anything else.
-    unsafe fn paired(_group: &[u8], _odd: usize) -> [__m512i; 4] {
-        unreachable!("asked of types with bytes only")
+    /// Of sixteen rows, codes `4 j .. 4 j + 4` of block `b` with their further bits; `high` are the lines of these, by
+    /// dwords.
+    unsafe fn with_high(
+        codes: __m512i,
+        _high: &[[__m512i; 16]; 2],
+        _b: usize,
+        _j: usize,
+    ) -> __m512i {
+        codes
     }
 
     /// The codes of all sixteen blocks, arranged as those of the activations.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
-        arrange_group::<Self, H>(group)
-    }
+    unsafe fn arranged(group: &[u8]) -> [__m512i; 8];
 
     /// The scales and minima of the blocks, in the order of the lanes.
     #[inline]
@@ -169,52 +155,29 @@ pub(super) const fn line_start<L: Layout>(line: usize) -> usize {
     if 64 * line < last { 64 * line } else { last }
 }
 
-/// Where two 64-byte loads start that cover the codes of a quad, of 8-bit codes half `half`: two neighbouring lines of
-/// the group if that will do, since those serve several quads.
-const fn windows<L: Layout>(quad: usize, half: usize) -> (usize, usize) {
-    let half = if L::BITS == 8 { 16 * half } else { 0 };
-    let first = if let Some(high) = L::HIGH { high } else { L::CODES };
-    let (start, end) = (
-        quad * 4 * L::BYTES + first + half,
-        quad * 4 * L::BYTES + 3 * L::BYTES + L::CODES + half + 16,
-    );
+/// Where two 64-byte loads start that cover the nibbles of a quad: two neighbouring lines of the group if that will do,
+/// since those serve several quads.
+const fn windows<L: Layout>(quad: usize) -> (usize, usize) {
+    let start = quad * 4 * L::BYTES + L::CODES;
+    let end = start + 3 * L::BYTES + 16;
     let (a, b) = (line_start::<L>(start / 64), line_start::<L>(start / 64 + 1));
     if end <= b + 64 { (a, b) } else { (start, end - 64) }
 }
 
 /// The same for every quad.
-const fn all_windows<L: Layout>(half: usize) -> [(usize, usize); 4] {
-    [windows::<L>(0, half), windows::<L>(1, half), windows::<L>(2, half), windows::<L>(3, half)]
+const fn all_windows<L: Layout>() -> [(usize, usize); 4] {
+    [windows::<L>(0), windows::<L>(1), windows::<L>(2), windows::<L>(3)]
 }
 
-/// The index of the byte at `offset` of the group among the 128 bytes of two windows.
-const fn index(offset: usize, windows: (usize, usize)) -> usize {
-    if offset - windows.0 < 64 { offset - windows.0 } else { 64 + offset - windows.1 }
-}
-
-/// Code bytes, for each quad: the sixteen of each block that hold half `half`.
-const fn code_tables<L: Layout>(half: usize) -> [Line; 4] {
+/// For each quad, the sixteen bytes of each block's nibbles among the 128 of two windows.
+const fn nibble_tables<L: Layout>() -> [Line; 4] {
     let mut tables = [const { Line([0; 64]) }; 4];
     let mut i = 0;
     while i < 256 {
-        let (quad, half_start) = (i / 64, if L::BITS == 8 { 16 * half } else { 0 });
-        let offset = i / 16 * L::BYTES + L::CODES + half_start + i % 16;
-        tables[quad].0[i % 64] = index(offset, windows::<L>(quad, half)) as u8;
+        let (offset, (a, b)) = (i / 16 * L::BYTES + L::CODES + i % 16, windows::<L>(i / 64));
+        let index = if offset - a < 64 { offset - a } else { 64 + offset - b };
+        tables[i / 64].0[i % 64] = index as u8;
         i += 1;
-    }
-    tables
-}
-
-/// For each code of each quad, the byte that holds its fifth bit.
-const fn high_tables<L: Layout>(half: usize) -> [Line; 4] {
-    let mut tables = [const { Line([0; 64]) }; 4];
-    if let Some(high) = L::HIGH {
-        let mut i = 0;
-        while i < 256 {
-            let offset = i / 16 * L::BYTES + high + 2 * half + i % 16 / 8;
-            tables[i / 64].0[i % 64] = index(offset, windows::<L>(i / 64, 0)) as u8;
-            i += 1;
-        }
     }
     tables
 }
@@ -248,14 +211,24 @@ pub(super) fn load(bytes: &[u8], at: usize) -> __m512i {
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
+/// The 32 bytes at `a`, then those at `b`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn table(line: &Line) -> __m512i {
-    load(&line.0, 0)
+pub(super) fn load_two(bytes: &[u8], a: usize, b: usize) -> __m512i {
+    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(half_line(bytes, a)), half_line(bytes, b))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn half_line(bytes: &[u8], at: usize) -> __m256i {
+    let bytes: &[u8; 32] = bytes[at..].first_chunk().expect("a load is inside the group");
+    // SAFETY: 32 bytes are there.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
 impl<L: Layout> Stored<1> for Plain<L> {
-    const NIBBLES: bool = L::BITS == 4 && L::HIGH.is_none();
+    const LINES: usize = L::BITS as usize;
+    const HIGH_LINES: usize = L::HIGH.is_some() as usize;
     const DIRECT: Option<Direct> = match (L::BITS, L::HIGH, L::TABLE) {
         (4, None, None) => Some(Direct::Halves),
         (8, ..) => Some(Direct::Bytes),
@@ -264,36 +237,36 @@ impl<L: Layout> Stored<1> for Plain<L> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2] {
-        let first = gather::<L>(group, quad, 0);
-        if L::BITS == 8 {
-            let top = _mm512_set1_epi8(i8::MIN);
-            let last = gather::<L>(group, quad, 1);
-            return [_mm512_xor_si512(first, top), _mm512_xor_si512(last, top)];
+    unsafe fn line(group: &[u8], line: usize) -> __m512i {
+        if L::BITS == 8 { bytes::line::<L>(group, line) } else { gather::<L>(group, line) }
+    }
+
+    fn place(line: usize, lane: usize, part: usize) -> (usize, usize) {
+        if L::BITS == 8 { bytes::place(line, lane) } else { (4 * line + lane, part) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn codes(bits: __m512i) -> __m512i {
+        match L::TABLE {
+            Some(entries) => look_up(bits, entries),
+            None => bits,
         }
-        let [low, high] = nibbles(first);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn high_line(group: &[u8], _: usize) -> __m512i {
+        fifth::bits::<L>(group)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn with_high(codes: __m512i, high: &[[__m512i; 16]; 2], b: usize, j: usize) -> __m512i {
         if L::HIGH.is_none() {
-            return [plain_codes::<L>(low), plain_codes::<L>(high)];
+            return codes;
         }
-        [with_fifth::<L>(low, group, quad, 0), with_fifth::<L>(high, group, quad, 1)]
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn bytes(group: &[u8], quad: usize) -> __m512i {
-        gather::<L>(group, quad, 0)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn codes(nibbles: __m512i) -> __m512i {
-        plain_codes::<L>(nibbles)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn paired(group: &[u8], odd: usize) -> [__m512i; 4] {
-        bytes::paired::<L>(group, odd)
+        fifth::added(codes, high[0][Arrangement::Dwords.lane(b)], j)
     }
 
     #[inline]
@@ -302,20 +275,13 @@ impl<L: Layout> Stored<1> for Plain<L> {
         if L::BITS == 8 {
             return bytes::arranged::<L>(group);
         }
-        if L::HIGH.is_none() {
-            return arrange_group::<Self, 1>(group);
+        let mut codes = arrange_nibbles::<Self, 1>(group);
+        if L::HIGH.is_some() {
+            let bits = fifth::bits::<L>(group);
+            for j in 0..8 {
+                codes[j] = fifth::added(codes[j], bits, j);
+            }
         }
-        let low = dwords([
-            gather::<L>(group, 0, 0),
-            gather::<L>(group, 1, 0),
-            gather::<L>(group, 2, 0),
-            gather::<L>(group, 3, 0),
-        ]);
-        let mut codes = [_mm512_setzero_si512(); 8];
-        for j in 0..4 {
-            [codes[j], codes[4 + j]] = nibbles(low[j]);
-        }
-        add_fifth_bits::<L>(group, &mut codes);
         codes
     }
 
@@ -328,16 +294,6 @@ impl<L: Layout> Stored<1> for Plain<L> {
             let scales = by_block::<Self, 1>(group, Self::scale);
             Numbers { scales: [lanes_of_blocks(scales[0])], minima: [_mm512_setzero_ps()] }
         }
-    }
-}
-
-/// The codes that nibbles stand for: themselves, or entries of the table plus 128.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn plain_codes<L: Layout>(nibbles: __m512i) -> __m512i {
-    match L::TABLE {
-        Some(entries) => look_up(nibbles, entries),
-        None => nibbles,
     }
 }
 
@@ -359,31 +315,16 @@ pub(super) fn nibbles(bytes: __m512i) -> [__m512i; 2] {
     [_mm512_and_si512(bytes, mask), _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), mask)]
 }
 
-/// The code bytes of four blocks; of 8-bit codes those of half `half`.
+/// The nibbles of four blocks.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn gather<L: Layout>(group: &[u8], quad: usize, half: usize) -> __m512i {
-    let (windows, orders) = if half == 0 {
-        (const { all_windows::<L>(0) }, &const { code_tables::<L>(0) })
-    } else {
-        (const { all_windows::<L>(1) }, &const { code_tables::<L>(1) })
-    };
-    let (a, b) = windows[quad];
-    let (a, b) = (load(group, a), load(group, b));
-    _mm512_permutex2var_epi8(a, table(&orders[quad]), b)
-}
-
-/// The codes of half `half` of four blocks, with their fifth bits.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn with_fifth<L: Layout>(codes: __m512i, group: &[u8], quad: usize, half: usize) -> __m512i {
-    let (a, b) = const { all_windows::<L>(0) }[quad];
-    let (a, b) = (load(group, a), load(group, b));
-    let orders =
-        if half == 0 { &const { high_tables::<L>(0) } } else { &const { high_tables::<L>(1) } };
-    let bits = _mm512_permutex2var_epi8(a, table(&orders[quad]), b);
-    let set = _mm512_test_epi8_mask(bits, _mm512_set1_epi64(0x8040_2010_0804_0201u64 as i64));
-    _mm512_mask_add_epi8(codes, set, codes, _mm512_set1_epi8(0x10))
+fn gather<L: Layout>(group: &[u8], quad: usize) -> __m512i {
+    let (a, b) = const { all_windows::<L>() }[quad];
+    // As they are; the compiler does not know, and would check each.
+    let last = const { group_bytes::<L>() - 64 };
+    let (a, b) = (load(group, a.min(last)), load(group, b.min(last)));
+    let order = load(&const { &nibble_tables::<L>() }[quad].0, 0);
+    _mm512_permutex2var_epi8(a, order, b)
 }
 
 /// The f16 numbers of sixteen blocks.

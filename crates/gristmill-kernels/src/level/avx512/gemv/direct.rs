@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::{line, of_zeros};
-use crate::level::avx512::arrange::dwords;
+use crate::level::avx512::arrange::{dwords, four_lines};
 use crate::level::avx512::unpack::{Direct, Stored};
 use crate::matmul::activations::Group;
 
@@ -37,18 +37,9 @@ pub(super) fn products<S: Stored<H>, const H: usize>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn of_nibbles<S: Stored<H>, const H: usize>(stored: &[u8], x: &[[[i8; 16]; 4]]) -> [__m512i; 2] {
-    // Each by itself: called in a loop or a closure, unpacking would not be inlined.
-    // SAFETY: this function has the instructions.
-    let first = unsafe { S::bytes(stored, 0) };
-    // SAFETY: as above.
-    let second = unsafe { S::bytes(stored, 1) };
-    // SAFETY: as above.
-    let third = unsafe { S::bytes(stored, 2) };
-    // SAFETY: as above.
-    let fourth = unsafe { S::bytes(stored, 3) };
     let masks = [_mm512_set1_epi8(0x0f), _mm512_set1_epi8(0xf0u8 as i8)];
     let mut sums = [_mm512_setzero_si512(); 2];
-    for (j, bytes) in dwords([first, second, third, fourth]).into_iter().enumerate() {
+    for (j, bytes) in dwords(four_lines::<S, H>(stored, 0, 1)).into_iter().enumerate() {
         for part in 0..2 {
             let codes = _mm512_and_si512(bytes, masks[part]);
             sums[part] = _mm512_dpbusd_epi32(sums[part], codes, line(&x[4 * part + j]));
@@ -64,10 +55,8 @@ fn of_bytes<S: Stored<H>, const H: usize>(
     stored: &[u8],
     x: &[[[[i8; 16]; 4]; 4]; 2],
 ) -> [__m512i; 2] {
-    // SAFETY: this function has the instructions.
-    let even = unsafe { S::paired(stored, 0) };
-    // SAFETY: as above.
-    let odd = unsafe { S::paired(stored, 1) };
+    let even = dwords(four_lines::<S, H>(stored, 0, 2));
+    let odd = dwords(four_lines::<S, H>(stored, 1, 2));
     let mut sums = [_mm512_setzero_si512(); 2];
     for j in 0..4 {
         sums[0] = _mm512_dpbusd_epi32(sums[0], even[j], line(&x[0][j]));
