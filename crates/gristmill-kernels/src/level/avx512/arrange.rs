@@ -23,6 +23,48 @@ pub(super) fn arrange_nibbles<S: Stored<H> + ?Sized, const H: usize>(group: &[u8
     codes
 }
 
+/// The codes of even and odd blocks, arranged.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn arrange_even_and_odd(parts: [[__m512i; 4]; 2]) -> [__m512i; 8] {
+    let mut codes = [_mm512_setzero_si512(); 8];
+    for j in 0..4 {
+        [codes[j], codes[4 + j]] = halves_of_even_and_odd(parts[0][j], parts[1][j]);
+    }
+    codes
+}
+
+/// The codes of the first two and the last two of every four blocks, arranged.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn arrange_twos(parts: [[__m512i; 4]; 2]) -> [__m512i; 8] {
+    let mut codes = [_mm512_setzero_si512(); 8];
+    for j in 0..4 {
+        [codes[j], codes[4 + j]] = halves_of_twos(parts[0][j], parts[1][j]);
+    }
+    codes
+}
+
+/// What first halves of blocks have and what last halves have, in the order of the lanes, from what even blocks have and
+/// odd ones; and back.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn halves_of_even_and_odd(even: __m512i, odd: __m512i) -> [__m512i; 2] {
+    let first = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+    let last = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+    [_mm512_permutex2var_epi64(even, first, odd), _mm512_permutex2var_epi64(even, last, odd)]
+}
+
+/// The same from what the first two and the last two of every four blocks have.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn halves_of_twos(first: __m512i, last: __m512i) -> [__m512i; 2] {
+    [
+        _mm512_shuffle_i32x4::<0b10_00_10_00>(first, last),
+        _mm512_shuffle_i32x4::<0b11_01_11_01>(first, last),
+    ]
+}
+
 /// Lines `first`, `first + step` and so on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]

@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::arrange::dwords;
-use super::gemv::exchanged;
+use super::arrange::{dwords, four_lines};
 use super::unpack::load_two;
+use crate::matmul::blocks::Plain;
 use crate::matmul::layout::Layout;
 
 /// The first block of a line; the other is the next but one.
@@ -26,27 +26,11 @@ pub(super) fn line<L: Layout>(group: &[u8], line: usize) -> __m512i {
     _mm512_xor_si512(both, _mm512_set1_epi8(i8::MIN))
 }
 
-/// The codes of all blocks, arranged as `codes` of a [`Group`](crate::matmul::activations::Group).
+/// The codes of the even blocks and those of the odd ones.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn arranged<L: Layout>(group: &[u8]) -> [__m512i; 8] {
-    // One check instead of sixteen, else this would not be inlined.
-    let group = &group[..16 * L::BYTES];
-    let even = dwords([
-        line::<L>(group, 0),
-        line::<L>(group, 2),
-        line::<L>(group, 4),
-        line::<L>(group, 6),
-    ]);
-    let odd = dwords([
-        line::<L>(group, 1),
-        line::<L>(group, 3),
-        line::<L>(group, 5),
-        line::<L>(group, 7),
-    ]);
-    let mut codes = [_mm512_setzero_si512(); 8];
-    for j in 0..4 {
-        [codes[j], codes[4 + j]] = exchanged(even[j], odd[j]);
-    }
-    codes
+pub(super) fn parts<L: Layout>(group: &[u8]) -> [[__m512i; 4]; 2] {
+    let even = four_lines::<Plain<L>, 1>(group, 0, 2);
+    let odd = four_lines::<Plain<L>, 1>(group, 1, 2);
+    [dwords(even), dwords(odd)]
 }

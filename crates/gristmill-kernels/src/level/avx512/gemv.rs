@@ -15,8 +15,6 @@ mod one;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-pub(super) use direct::exchanged;
-
 use super::transpose::transpose;
 use super::unpack::{Numbers, Stored};
 use crate::Tile;
@@ -156,12 +154,7 @@ pub(super) fn multiply<S: Stored<H>, const H: usize, const R: usize>(
         }
     }
     for r in 0..R {
-        if H == 1 {
-            products[r][0] = _mm512_add_epi32(products[r][0], products[r][1]);
-        }
-        for h in 0..H {
-            sums[r] = scaled::<S, H>(products[r][h], &weights[r].numbers, x, h, sums[r]);
-        }
+        sums[r] = scaled_halves::<S, H>(products[r], &weights[r].numbers, x, sums[r]);
     }
     sums
 }
@@ -175,6 +168,25 @@ fn of_zeros<S: Stored<H>, const H: usize>(x: &Group, h: usize) -> __m512i {
     }
     // `init` is -128 times the sum of the activations; the weights' zero is a smaller power of two.
     _mm512_sra_epi32(init::<H>(x, h), _mm_cvtsi32_si128(7 - S::ZERO_LOG2 as i32))
+}
+
+/// Adds the products of the first and of the last halves of sixteen blocks, times the weights' scales, and what minima
+/// give.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn scaled_halves<S: Stored<H>, const H: usize>(
+    mut products: [__m512i; 2],
+    numbers: &Numbers<H>,
+    x: &Group,
+    mut sums: __m512,
+) -> __m512 {
+    if H == 1 {
+        products[0] = _mm512_add_epi32(products[0], products[1]);
+    }
+    for h in 0..H {
+        sums = scaled::<S, H>(products[h], numbers, x, h, sums);
+    }
+    sums
 }
 
 /// Adds sixteen products of whole blocks, or of halves, times the weights' scales, and what minima give.

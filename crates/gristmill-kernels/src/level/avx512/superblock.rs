@@ -7,12 +7,13 @@ mod numbers;
 
 use std::arch::x86_64::*;
 
-use super::arrange::{Quads, arrange_nibbles, arrange_quads};
-use super::gemv::exchanged;
-use super::unpack::{Direct, Numbers, Stored, load, load_two, look_up};
+use super::arrange::{
+    Quads, arrange_even_and_odd, arrange_nibbles, arrange_quads, arrange_twos, dwords, four_lines,
+};
+use super::unpack::{Direct, Numbers, Stored, load, load_two, look_up, nibbles};
 use crate::matmul::blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K};
 use crate::matmul::layout::IQ4;
-use numbers::{each_half, factors, pairs, six_bit_numbers};
+use numbers::{factors, halves, iq4xs_scales, q3k_scales, scaled, six_bit_numbers};
 
 /// Sixteen bytes, in all four lanes.
 #[inline]
@@ -23,23 +24,70 @@ fn four_times(bytes: &[u8], at: usize) -> __m512i {
     _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
 }
 
-/// The nibbles of 64 bytes that hold four blocks: bytes 0..32 two blocks, one low and one high, bytes 32..64 two more.
+/// Where the high bits of the nibbles of four lines are, once these are dwords: lane `4 l + q` is of lane `l` of line `q`.
+struct HighBits {
+    /// The dword they are in, for dword `j` of each sixteen bytes.
+    dwords: [[u32; 16]; 4],
+    /// How far they are to be rotated down, for the low and the high nibbles.
+    down: [[u32; 16]; 2],
+}
+
+impl HighBits {
+    /// Of bits that become bit 4 and those after it, if line `q` has eight dwords of them from `first[q]`. Those of odd
+    /// lines stand `odd_lines` bits higher than others, and those of high nibbles `high_nibbles`.
+    const fn new(first: [u32; 4], odd_lines: u32, high_nibbles: u32) -> HighBits {
+        let mut high = HighBits { dwords: [[0; 16]; 4], down: [[0; 16]; 2] };
+        let mut lane = 0;
+        while lane < 16 {
+            let (l, q) = (lane / 4, lane % 4);
+            let mut i = 0;
+            while i < 4 {
+                high.dwords[i][lane] = first[q] + (l % 2 * 4 + i) as u32;
+                let bit = l as u32 / 2 * 2 + q as u32 % 2 * odd_lines + i as u32 % 2 * high_nibbles;
+                high.down[i % 2][lane] = (bit + 32 - 4) % 32;
+                i += 1;
+            }
+            lane += 1;
+        }
+        high
+    }
+}
+
+/// Block `b` of a super-block has bit `b`.
+const Q5K_HIGH: HighBits = HighBits::new([0, 0, 8, 8], 4, 1);
+/// Block `b` of each four has bits `2 b` and `2 b + 1`.
+const Q6K_HIGH: HighBits = HighBits::new([0, 8, 16, 24], 0, 4);
+
+/// The codes of nibbles with the bits `BITS` that are elsewhere, as [parts](Stored::parts).
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn paired_nibbles(bytes: __m512i) -> [__m512i; 2] {
-    let shifts = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
-    let mask = _mm512_set1_epi8(0x0f);
-    let first = _mm512_shuffle_i32x4::<0b10_10_00_00>(bytes, bytes);
-    let last = _mm512_shuffle_i32x4::<0b11_11_01_01>(bytes, bytes);
-    [
-        _mm512_and_si512(_mm512_srlv_epi64(first, shifts), mask),
-        _mm512_and_si512(_mm512_srlv_epi64(last, shifts), mask),
-    ]
+fn parts<S: Stored<H>, const H: usize, const BITS: i8>(
+    group: &[u8],
+    places: &HighBits,
+    high: [__m512i; 2],
+) -> [[__m512i; 4]; 2] {
+    let mut parts = [[_mm512_setzero_si512(); 4]; 2];
+    for (j, bytes) in dwords(four_lines::<S, H>(group, 0, 1)).into_iter().enumerate() {
+        let high = _mm512_permutex2var_epi32(high[0], table(&places.dwords[j]), high[1]);
+        let nibbles = nibbles(bytes);
+        for part in 0..2 {
+            let high = _mm512_rorv_epi32(high, table(&places.down[part]));
+            parts[part][j] = with_bits::<BITS>(nibbles[part], high);
+        }
+    }
+    parts
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn table(dwords: &[u32; 16]) -> __m512i {
+    // SAFETY: 64 bytes are there.
+    unsafe { _mm512_loadu_si512(dwords.as_ptr().cast()) }
 }
 
 impl Stored<1> for Q4K {
     const LINES: usize = 4;
-    const DIRECT: Option<Direct> = Some(Direct::Pairs);
+    const DIRECT: Option<Direct> = Some(Direct::EvenAndOdd);
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
@@ -54,11 +102,11 @@ impl Stored<1> for Q4K {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
-        let mut codes = arrange_nibbles::<Self, 1>(group);
-        for j in 0..4 {
-            [codes[j], codes[4 + j]] = exchanged(codes[j], codes[4 + j]);
+        let mut parts = [[_mm512_setzero_si512(); 4]; 2];
+        for (j, bytes) in dwords(four_lines::<Self, 1>(group, 0, 1)).into_iter().enumerate() {
+            [parts[0][j], parts[1][j]] = nibbles(bytes);
         }
-        codes
+        arrange_even_and_odd(parts)
     }
 
     #[inline]
@@ -71,6 +119,7 @@ impl Stored<1> for Q4K {
 impl Stored<1> for Q5K {
     const LINES: usize = 4;
     const HIGH_LINES: usize = 1;
+    const DIRECT: Option<Direct> = Some(Direct::PartsEvenAndOdd);
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
@@ -91,13 +140,21 @@ impl Stored<1> for Q5K {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn with_high(codes: __m512i, high: &[[__m512i; 16]; 2], b: usize, j: usize) -> __m512i {
-        with_bits::<0x10>(codes, high[0][b / 8 * 8 + j], b % 8)
+        with_bits::<0x10>(codes, moved(high[0][b / 8 * 8 + j], b % 8, 4))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn parts(group: &[u8]) -> [[__m512i; 4]; 2] {
+        let fifth = [load_two(group, 16, 176 + 16), _mm512_setzero_si512()];
+        parts::<Self, 1, 0x10>(group, &Q5K_HIGH, fifth)
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
-        arrange_quads::<Self>(group)
+        // SAFETY: this function has the instructions.
+        arrange_even_and_odd(unsafe { Self::parts(group) })
     }
 
     #[inline]
@@ -107,25 +164,10 @@ impl Stored<1> for Q5K {
     }
 }
 
-impl Quads for Q5K {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2] {
-        let (start, part) = (quad / 2 * 176, quad % 2);
-        let mut codes = paired_nibbles(load(group, start + 48 + 64 * part));
-        let bits = bit_of_block(part);
-        for half in 0..2 {
-            let set = _mm512_test_epi8_mask(four_times(group, start + 16 + 16 * half), bits);
-            codes[half] =
-                _mm512_mask_add_epi8(codes[half], set, codes[half], _mm512_set1_epi8(0x10));
-        }
-        codes
-    }
-}
-
 impl Stored<2> for Q6K {
     const LINES: usize = 4;
     const HIGH_LINES: usize = 2;
+    const DIRECT: Option<Direct> = Some(Direct::PartsInTwos);
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
@@ -146,47 +188,28 @@ impl Stored<2> for Q6K {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn with_high(codes: __m512i, high: &[[__m512i; 16]; 2], b: usize, j: usize) -> __m512i {
-        with_bits::<0x30>(codes, high[b / 8][b % 8 / 4 * 8 + j], b % 4 * 2)
+        with_bits::<0x30>(codes, moved(high[b / 8][b % 8 / 4 * 8 + j], b % 4 * 2, 4))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn parts(group: &[u8]) -> [[__m512i; 4]; 2] {
+        let high = [load(group, 128), load(group, 210 + 128)];
+        parts::<Self, 2, 0x30>(group, &Q6K_HIGH, high)
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
-        arrange_quads::<Self>(group)
+        // SAFETY: this function has the instructions.
+        arrange_twos(unsafe { Self::parts(group) })
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn scales(group: &[u8]) -> [__m512; 2] {
-        each_half(pairs(group, 210, 192), factors(group, 210, 208, 1.0))
-    }
-}
-
-impl Quads for Q6K {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2] {
-        let (start, part) = (quad / 2 * 210, quad % 2);
-        // The low four bits: of blocks 0 and 1 the low nibbles of 64 bytes, of blocks 2 and 3 the high ones.
-        let bytes = load(group, start + 64 * part);
-        let halves = [
-            _mm512_shuffle_i32x4::<0b10_00_10_00>(bytes, bytes),
-            _mm512_shuffle_i32x4::<0b11_01_11_01>(bytes, bytes),
-        ];
-        // The high two: block `i` has bits `2 i` and `2 i + 1` of 32 bytes, which a rotation brings to bits 4 and 5.
-        let rotations = _mm512_setr_epi64(4, 4, 2, 2, 0, 0, 62, 62);
-        let shifts = _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4);
-        let mut codes = halves;
-        for half in 0..2 {
-            let low =
-                _mm512_and_si512(_mm512_srlv_epi64(halves[half], shifts), _mm512_set1_epi8(0x0f));
-            let high = _mm512_rolv_epi64(
-                four_times(group, start + 128 + 32 * part + 16 * half),
-                rotations,
-            );
-            codes[half] = _mm512_or_si512(low, _mm512_and_si512(high, _mm512_set1_epi8(0x30)));
-        }
-        codes
+    unsafe fn numbers(group: &[u8]) -> Numbers<2> {
+        let scales = scaled(halves(group, 210, 192), factors(group, 210, 208, 1.0));
+        Numbers { scales, minima: scales }
     }
 }
 
@@ -211,18 +234,13 @@ impl Stored<2> for Q2K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn scales(group: &[u8]) -> [__m512; 2] {
-        let integers = pairs(group, 84, 0);
-        let factors = factors(group, 84, 80, 1.0);
-        each_half(_mm256_and_si256(integers, _mm256_set1_epi8(0x0f)), factors)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn minima(group: &[u8]) -> [__m512; 2] {
-        let integers = _mm256_srli_epi16::<4>(pairs(group, 84, 0));
-        let factors = factors(group, 84, 82, -1.0);
-        each_half(_mm256_and_si256(integers, _mm256_set1_epi8(0x0f)), factors)
+    unsafe fn numbers(group: &[u8]) -> Numbers<2> {
+        let (mask, integers) = (_mm256_set1_epi8(0x0f), halves(group, 84, 0));
+        let minima = _mm256_and_si256(_mm256_srli_epi16::<4>(integers), mask);
+        Numbers {
+            scales: scaled(_mm256_and_si256(integers, mask), factors(group, 84, 80, 1.0)),
+            minima: scaled(minima, factors(group, 84, 82, -1.0)),
+        }
     }
 }
 
@@ -257,13 +275,20 @@ impl Stored<2> for Q3K {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn with_high(codes: __m512i, high: &[[__m512i; 16]; 2], b: usize, j: usize) -> __m512i {
-        with_bits::<4>(codes, high[0][b / 8 * 8 + j], b % 8)
+        with_bits::<4>(codes, moved(high[0][b / 8 * 8 + j], b % 8, 2))
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
         arrange_quads::<Self>(group)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn numbers(group: &[u8]) -> Numbers<2> {
+        let scales = q3k_scales(group);
+        Numbers { scales, minima: scales }
     }
 }
 
@@ -306,15 +331,27 @@ impl Stored<1> for Iq4Xs {
     unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
         arrange_nibbles::<Self, 1>(group)
     }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn numbers(group: &[u8]) -> Numbers<1> {
+        let scales = [iq4xs_scales(group)];
+        Numbers { scales, minima: scales }
+    }
 }
 
-/// Codes with the bits `BITS` from bytes where the lowest of them is bit `from`.
+/// Codes with the bits `BITS` of other bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn with_bits<const BITS: i8>(codes: __m512i, bytes: __m512i, from: usize) -> __m512i {
-    let down = (from + 64 - BITS.trailing_zeros() as usize) % 64;
-    let bits = _mm512_rorv_epi64(bytes, _mm512_set1_epi64(down as i64));
-    _mm512_or_si512(codes, _mm512_and_si512(bits, _mm512_set1_epi8(BITS)))
+fn with_bits<const BITS: i8>(codes: __m512i, bytes: __m512i) -> __m512i {
+    _mm512_or_si512(codes, _mm512_and_si512(bytes, _mm512_set1_epi8(BITS)))
+}
+
+/// Bytes whose bit `from` becomes bit `to`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn moved(bytes: __m512i, from: usize, to: usize) -> __m512i {
+    _mm512_rorv_epi64(bytes, _mm512_set1_epi64(((from + 64 - to) % 64) as i64))
 }
 
 /// The 2-bit codes of four blocks in the 32 bytes at `at`: block `i` has bits `2 i` and `2 i + 1` of each.

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::arrange::arrange_nibbles;
+use super::arrange::{arrange_even_and_odd, arrange_nibbles};
 use super::gemv::{floats, lanes_of_blocks};
 use super::words::Words;
 use super::{bytes, fifth};
@@ -15,16 +15,17 @@ use crate::matmul::activations::Arrangement;
 use crate::matmul::blocks::{Blocks, Plain};
 use crate::matmul::layout::{Layout, Scale};
 
-/// How stored codes meet the activations of one token.
+/// How codes meet the activations of one token.
 #[derive(Clone, Copy)]
 pub(super) enum Direct {
-    /// They are nibbles: the low ones of sixteen bytes are the first half of a block, the high ones the last.
+    /// As nibbles, still together: the low ones of a line are the first halves of blocks, the high ones the last.
     Halves,
-    /// They are nibbles: the same half of an even block and of the next one. A line has the first halves of two
-    /// blocks, the last halves of both, then the same of the other two.
-    Pairs,
-    /// They are bytes, and two even blocks, or two odd ones, are a line.
-    Bytes,
+    /// As nibbles: the low ones of a line are even blocks, the high ones odd ones.
+    EvenAndOdd,
+    /// Unpacked, as [`parts`](Stored::parts): even blocks and odd ones.
+    PartsEvenAndOdd,
+    /// Unpacked, too: of every four blocks the first two and the last two.
+    PartsInTwos,
 }
 
 /// How sixteen stored blocks of 32 weights become registers. Each block has `H` scales, for 32 or sixteen weights.
@@ -40,7 +41,7 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     const LINES: usize;
     /// Lines in which a group has further bits of the codes.
     const HIGH_LINES: usize = 0;
-    /// How codes meet the activations of one token, unless they have to be unpacked.
+    /// How codes meet the activations of one token, unless they are arranged for them.
     const DIRECT: Option<Direct> = None;
 
     /// A line: four times sixteen bytes, each of which are the same places of as many halves of blocks as a byte has
@@ -75,6 +76,14 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
         codes
     }
 
+    /// The codes of all sixteen blocks as four lines whose dwords are arranged have them, in two parts.
+    ///
+    /// # Panics
+    /// If [`DIRECT`](Self::DIRECT) does not ask for them.
+    unsafe fn parts(_group: &[u8]) -> [[__m512i; 4]; 2] {
+        unreachable!("asked of types that meet the activations so")
+    }
+
     /// The codes of all sixteen blocks, arranged as those of the activations.
     unsafe fn arranged(group: &[u8]) -> [__m512i; 8];
 
@@ -82,32 +91,7 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn numbers(group: &[u8]) -> Numbers<H> {
-        // SAFETY: this function has the instructions.
-        let mut scales = unsafe { Self::scales(group) };
-        let mut minima = scales;
-        if Self::HAS_MIN {
-            // SAFETY: as above.
-            minima = unsafe { Self::minima(group) };
-        }
-        for h in 0..H {
-            scales[h] = lanes_of_blocks(scales[h]);
-            minima[h] = lanes_of_blocks(minima[h]);
-        }
-        Numbers { scales, minima }
-    }
-
-    /// The scales in the order of the blocks: of all their weights, or of their first and their last sixteen.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn scales(group: &[u8]) -> [__m512; H] {
-        by_block::<Self, H>(group, Self::scale)
-    }
-
-    /// The minima in the order of the blocks, if there are any.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn minima(group: &[u8]) -> [__m512; H] {
-        by_block::<Self, H>(group, Self::minimum)
+        by_block::<Self, H>(group)
     }
 }
 
@@ -119,25 +103,27 @@ pub(super) struct Numbers<const H: usize> {
     pub(super) minima: [__m512; H],
 }
 
-/// A number for each of sixteen blocks or half blocks.
+/// The numbers of sixteen blocks or their halves, one by one.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn by_block<S: Blocks<H> + ?Sized, const H: usize>(
-    group: &[u8],
-    number: impl Fn(&[u8], usize, usize) -> f32,
-) -> [__m512; H] {
-    let mut registers = [_mm512_setzero_ps(); H];
+fn by_block<S: Blocks<H> + ?Sized, const H: usize>(group: &[u8]) -> Numbers<H> {
+    let zeros = [_mm512_setzero_ps(); H];
+    let mut numbers = Numbers { scales: zeros, minima: zeros };
     for h in 0..H {
-        let mut numbers = [0.0; 16];
+        let (mut scales, mut minima) = ([0.0; 16], [0.0; 16]);
         for half in 0..2 {
             let eight = &group[half * S::EIGHT_BYTES..][..S::EIGHT_BYTES];
             for b in 0..8 {
-                numbers[8 * half + b] = number(eight, b, h);
+                scales[8 * half + b] = S::scale(eight, b, h);
+                if S::HAS_MIN {
+                    minima[8 * half + b] = S::minimum(eight, b, h);
+                }
             }
         }
-        registers[h] = floats(&numbers);
+        numbers.scales[h] = lanes_of_blocks(floats(&scales));
+        numbers.minima[h] = lanes_of_blocks(floats(&minima));
     }
-    registers
+    numbers
 }
 
 /// 64 bytes in one cache line.
@@ -231,7 +217,7 @@ impl<L: Layout> Stored<1> for Plain<L> {
     const HIGH_LINES: usize = L::HIGH.is_some() as usize;
     const DIRECT: Option<Direct> = match (L::BITS, L::HIGH, L::TABLE) {
         (4, None, None) => Some(Direct::Halves),
-        (8, ..) => Some(Direct::Bytes),
+        (8, ..) => Some(Direct::PartsEvenAndOdd),
         _ => None,
     };
 
@@ -271,9 +257,15 @@ impl<L: Layout> Stored<1> for Plain<L> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn parts(group: &[u8]) -> [[__m512i; 4]; 2] {
+        bytes::parts::<L>(group)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
         if L::BITS == 8 {
-            return bytes::arranged::<L>(group);
+            return arrange_even_and_odd(bytes::parts::<L>(group));
         }
         let mut codes = arrange_nibbles::<Self, 1>(group);
         if L::HIGH.is_some() {
@@ -288,12 +280,7 @@ impl<L: Layout> Stored<1> for Plain<L> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn numbers(group: &[u8]) -> Numbers<1> {
-        if L::SCALE == Scale::F16 {
-            numbers::<L>(group)
-        } else {
-            let scales = by_block::<Self, 1>(group, Self::scale);
-            Numbers { scales: [lanes_of_blocks(scales[0])], minima: [_mm512_setzero_ps()] }
-        }
+        if L::SCALE == Scale::F16 { numbers::<L>(group) } else { by_block::<Self, 1>(group) }
     }
 }
 

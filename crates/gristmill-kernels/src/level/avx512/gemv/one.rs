@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::iter;
 
-use super::{ROWS, add_chains, cut_short, direct, multiply, scaled, unpacked, write};
+use super::{ROWS, add_chains, cut_short, direct, multiply, scaled_halves, unpacked, write};
 use crate::Tile;
 use crate::level::avx512::tail::Tail;
 use crate::level::avx512::unpack::Stored;
@@ -79,7 +79,7 @@ fn section<S: Stored<H>, const H: usize>(
                 // After the codes: the compiler would take short loads from longer ones before them, by shuffles.
                 // SAFETY: this function has the instructions.
                 let numbers = unsafe { S::numbers(stored) };
-                scaled::<S, H>(products, &numbers, x, 0, sums)
+                scaled_halves::<S, H>(products, &numbers, x, sums)
             }
             None => multiply::<S, H, 1>(&[unpacked::<S, H>(stored, GROUP)], x, [sums])[0],
         };

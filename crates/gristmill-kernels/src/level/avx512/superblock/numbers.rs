@@ -4,12 +4,9 @@
 use std::arch::x86_64::*;
 
 use crate::level::avx512::unpack::Numbers;
+use crate::matmul::activations::Arrangement;
 
-/// How the six-bit numbers of Q4_K and Q5_K are found in the first sixteen bytes of two super-blocks: for the scales of
-/// sixteen blocks in the order of the lanes, then for their minima.
-///
-/// Of each super-block bytes 4..8 have scales, 8..12 minima, and their two top bits are those of the last four of each,
-/// whose other bits are the nibbles of bytes 12..16.
+/// How 32 six-bit numbers are found in sixteen bytes of two super-blocks each.
 struct SixBits {
     /// The bytes that the low bits are in, and the high ones.
     from: [[u8; 32]; 2],
@@ -19,6 +16,26 @@ struct SixBits {
     bits: [[u8; 32]; 2],
 }
 
+impl SixBits {
+    /// The numbers in sixteen bytes of two super-blocks.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    fn of(&self, packed: __m256i) -> __m256i {
+        let mut integers = _mm256_setzero_si256();
+        for part in 0..2 {
+            let bytes = _mm256_permutexvar_epi8(constant(&self.from[part]), packed);
+            let bits = _mm256_multishift_epi64_epi8(constant(&self.shifts[part]), bytes);
+            let bits = _mm256_and_si256(bits, constant(&self.bits[part]));
+            integers = _mm256_or_si256(integers, bits);
+        }
+        integers
+    }
+}
+
+/// The scales of sixteen blocks of Q4_K or Q5_K in the order of the lanes, then their minima.
+///
+/// Of the first sixteen bytes of a super-block 4..8 have scales, 8..12 minima, and their two top bits are those of the
+/// last four of each, whose other bits are the nibbles of bytes 12..16.
 const SIX_BITS: SixBits = {
     let (mut from, mut shifts, mut bits) = ([[0; 32]; 2], [[0; 32]; 2], [[0; 32]; 2]);
     let mut i = 0;
@@ -49,14 +66,7 @@ const SIX_BITS: SixBits = {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 pub(super) fn six_bit_numbers(group: &[u8], bytes: usize) -> Numbers<1> {
     let packed = pairs(group, bytes, 0);
-    let six_bits = const { &SIX_BITS };
-    let mut integers = _mm256_setzero_si256();
-    for part in 0..2 {
-        let bytes = _mm256_permutexvar_epi8(constant(&six_bits.from[part]), packed);
-        let bits = _mm256_multishift_epi64_epi8(constant(&six_bits.shifts[part]), bytes);
-        let bits = _mm256_and_si256(bits, constant(&six_bits.bits[part]));
-        integers = _mm256_or_si256(integers, bits);
-    }
+    let integers = const { &SIX_BITS }.of(packed);
     // The two numbers of each super-block, of which those of minima are subtracted.
     let words = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
     let words = _mm_xor_si128(_mm256_castsi256_si128(words), _mm_set1_epi32(i32::MIN));
@@ -79,10 +89,88 @@ fn constant(bytes: &[u8; 32]) -> __m256i {
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
-/// Sixteen bytes from `at` of both super-blocks: two per block, one for each half.
+/// The scales of the first halves of sixteen blocks of Q3_K in the order of the lanes, then of the last halves.
+///
+/// Of the last sixteen bytes of a super-block 2..10 have the low bits of eight in their low nibbles, and of eight more in
+/// the high ones, and 10..14 the high bits of four, then of the next four, and so on.
+const Q3K_SCALES: SixBits = {
+    let (mut from, mut shifts, bits) = ([[0; 32]; 2], [[0; 32]; 2], [[0x0f; 32], [0x30; 32]]);
+    let mut i = 0;
+    while i < 32 {
+        let byte = HALVES[i];
+        let (start, g, at) = (byte / 16 * 16, byte % 16, i as u8 % 8 * 8);
+        from[0][i] = start + 2 + g % 8;
+        shifts[0][i] = at + 4 * (g / 8);
+        from[1][i] = start + 10 + g % 4;
+        // Bits before the first are the last ones; they come to where the fifth and the sixth are.
+        shifts[1][i] = (at + 2 * (g / 4) + 64 - 4) % 64;
+        i += 1;
+    }
+    SixBits { from, shifts, bits }
+};
+
+/// The scales of the half blocks of Q3_K.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn pairs(group: &[u8], bytes: usize, at: usize) -> __m256i {
+pub(super) fn q3k_scales(group: &[u8]) -> [__m512; 2] {
+    let integers = const { &Q3K_SCALES }.of(pairs(group, 110, 94));
+    scaled(_mm256_sub_epi8(integers, _mm256_set1_epi8(32)), factors(group, 110, 108, 1.0))
+}
+
+/// The scales of sixteen blocks of IQ4_XS in the order of the lanes, and nothing.
+///
+/// Of the first bytes of a super-block 2 and 3 have the high bits of eight, and 4..8 the low ones.
+const IQ4XS_SCALES: SixBits = {
+    let (mut from, mut shifts, mut bits) = ([[0; 32]; 2], [[0; 32]; 2], [[0; 32]; 2]);
+    let mut i = 0;
+    while i < 16 {
+        let lane = Arrangement::Dwords.lane(i);
+        let (start, b, at) = (i as u8 / 8 * 16, i as u8 % 8, lane as u8 % 8 * 8);
+        from[0][lane] = start + 4 + b / 2;
+        shifts[0][lane] = at + 4 * (b % 2);
+        bits[0][lane] = 0x0f;
+        from[1][lane] = start + 2 + b / 4;
+        // As above.
+        shifts[1][lane] = (at + 2 * (b % 4) + 64 - 4) % 64;
+        bits[1][lane] = 0x30;
+        i += 1;
+    }
+    SixBits { from, shifts, bits }
+};
+
+/// The scales of the blocks of IQ4_XS.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn iq4xs_scales(group: &[u8]) -> __m512 {
+    let integers = const { &IQ4XS_SCALES }.of(pairs(group, 136, 0));
+    scaled(_mm256_sub_epi8(integers, _mm256_set1_epi8(32)), factors(group, 136, 0, 1.0))[0]
+}
+
+/// Of each lane, the byte for the first half of its block, among sixteen of one super-block and sixteen of another that
+/// have two bytes for each block; then those for the last halves.
+const HALVES: [u8; 32] = {
+    let mut bytes = [0; 32];
+    let mut b = 0;
+    while b < 16 {
+        let lane = Arrangement::Dwords.lane(b);
+        (bytes[lane], bytes[16 + lane]) = (2 * b as u8, 2 * b as u8 + 1);
+        b += 1;
+    }
+    bytes
+};
+
+/// A byte for each half block, from sixteen at `at` of both super-blocks: of the first halves in the order of the lanes,
+/// then of the last.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+pub(super) fn halves(group: &[u8], bytes: usize, at: usize) -> __m256i {
+    _mm256_permutexvar_epi8(constant(&HALVES), pairs(group, bytes, at))
+}
+
+/// Sixteen bytes from `at` of both super-blocks.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn pairs(group: &[u8], bytes: usize, at: usize) -> __m256i {
     let mut halves = [_mm_setzero_si128(); 2];
     for half in 0..2 {
         let bytes: &[u8; 16] =
@@ -93,27 +181,23 @@ pub(super) fn pairs(group: &[u8], bytes: usize, at: usize) -> __m256i {
     _mm256_set_m128i(halves[1], halves[0])
 }
 
-/// The numbers at `at` of both super-blocks, for their blocks.
+/// The numbers at `at` of both super-blocks, in the order of the lanes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 pub(super) fn factors(group: &[u8], bytes: usize, at: usize, sign: f32) -> __m512 {
-    let mut words = [_mm_setzero_si128(); 2];
-    for half in 0..2 {
-        let number = [group[half * bytes + at], group[half * bytes + at + 1]];
-        words[half] = _mm_set1_epi16(i16::from_le_bytes(number));
-    }
-    let factors = _mm512_cvtph_ps(_mm256_set_m128i(words[1], words[0]));
-    _mm512_mul_ps(factors, _mm512_set1_ps(sign))
+    let word = |at: usize| i32::from(u16::from_le_bytes([group[at], group[at + 1]]));
+    let words = _mm_cvtsi32_si128(word(at) | word(bytes + at) << 16);
+    let factors = _mm_cvtph_ps(_mm_unpacklo_epi16(words, words));
+    _mm512_mul_ps(_mm512_broadcast_f32x4(factors), _mm512_set1_ps(sign))
 }
 
-/// Signed bytes times factors: even ones are those of first halves of blocks, odd ones of last halves.
+/// Signed bytes times factors, for the first halves of blocks and for the last.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn each_half(pairs: __m256i, factors: __m512) -> [__m512; 2] {
-    let first = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(pairs));
-    let last = _mm256_srai_epi16::<8>(pairs);
+pub(super) fn scaled(halves: __m256i, factors: __m512) -> [__m512; 2] {
+    let (first, last) = (_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
     [
-        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(first)), factors),
-        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(last)), factors),
+        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(first)), factors),
+        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(last)), factors),
     ]
 }
