@@ -4,65 +4,59 @@
 
 use std::arch::x86_64::*;
 
-use super::unpack::{Stored, nibbles};
+use super::unpack::{Order, Stored, nibbles};
 
-/// The codes of sixteen blocks whose [lines](Stored::line) are nibbles, arranged, if the low ones of four lines are
-/// the first halves of their blocks, and the high ones the last.
+/// The codes of sixteen blocks, arranged.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn arrange_nibbles<S: Stored<H> + ?Sized, const H: usize>(group: &[u8]) -> [__m512i; 8] {
-    let lines = four_lines::<S, H>(group, 0, 1);
-    let mut codes = [_mm512_setzero_si512(); 8];
-    for (j, bytes) in dwords(lines).into_iter().enumerate() {
-        let [low, high] = nibbles(bytes);
-        // SAFETY: this function has the instructions.
-        codes[j] = unsafe { S::codes(low) };
-        // SAFETY: as above.
-        codes[4 + j] = unsafe { S::codes(high) };
-    }
-    codes
-}
-
-/// The codes of even and odd blocks, arranged.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn arrange_even_and_odd(parts: [[__m512i; 4]; 2]) -> [__m512i; 8] {
+pub(super) fn arranged<S: Stored<H>, const H: usize>(group: &[u8]) -> [__m512i; 8] {
+    // SAFETY: this function has the instructions.
+    let parts = unsafe { S::parts(group) };
     let mut codes = [_mm512_setzero_si512(); 8];
     for j in 0..4 {
-        [codes[j], codes[4 + j]] = halves_of_even_and_odd(parts[0][j], parts[1][j]);
+        [codes[j], codes[4 + j]] = halves(S::ORDER, [parts[0][j], parts[1][j]]);
     }
     codes
 }
 
-/// The codes of the first two and the last two of every four blocks, arranged.
+/// What the first halves of blocks have in every lane and what the last have, from what is in the two parts.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn arrange_twos(parts: [[__m512i; 4]; 2]) -> [__m512i; 8] {
-    let mut codes = [_mm512_setzero_si512(); 8];
-    for j in 0..4 {
-        [codes[j], codes[4 + j]] = halves_of_twos(parts[0][j], parts[1][j]);
+pub(super) fn halves(order: Order, parts: [__m512i; 2]) -> [__m512i; 2] {
+    match order {
+        Order::Halves => parts,
+        Order::EvenAndOdd => exchanged(parts[0], parts[1]),
+        Order::Twos => [
+            _mm512_shuffle_i32x4::<0b10_00_10_00>(parts[0], parts[1]),
+            _mm512_shuffle_i32x4::<0b11_01_11_01>(parts[0], parts[1]),
+        ],
     }
-    codes
 }
 
-/// What first halves of blocks have and what last halves have, in the order of the lanes, from what even blocks have and
-/// odd ones; and back.
+/// From even and odd blocks to the first and last halves of all; and back.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn halves_of_even_and_odd(even: __m512i, odd: __m512i) -> [__m512i; 2] {
+pub(super) fn exchanged(even: __m512i, odd: __m512i) -> [__m512i; 2] {
     let first = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
     let last = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
     [_mm512_permutex2var_epi64(even, first, odd), _mm512_permutex2var_epi64(even, last, odd)]
 }
 
-/// The same from what the first two and the last two of every four blocks have.
+/// The codes of low and of high nibbles of four [lines](Stored::line).
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn halves_of_twos(first: __m512i, last: __m512i) -> [__m512i; 2] {
-    [
-        _mm512_shuffle_i32x4::<0b10_00_10_00>(first, last),
-        _mm512_shuffle_i32x4::<0b11_01_11_01>(first, last),
-    ]
+pub(super) fn nibble_parts<S: Stored<H> + ?Sized, const H: usize>(
+    group: &[u8],
+) -> [[__m512i; 4]; 2] {
+    let mut parts = [[_mm512_setzero_si512(); 4]; 2];
+    for (j, bytes) in dwords(four_lines::<S, H>(group, 0, 1)).into_iter().enumerate() {
+        let nibbles = nibbles(bytes);
+        for part in 0..2 {
+            // SAFETY: this function has the instructions.
+            parts[part][j] = unsafe { S::codes(nibbles[part]) };
+        }
+    }
+    parts
 }
 
 /// Lines `first`, `first + step` and so on.
@@ -87,7 +81,7 @@ pub(super) fn four_lines<S: Stored<H> + ?Sized, const H: usize>(
     [a, b, c, d]
 }
 
-/// Types whose codes are best unpacked four blocks at a time before they are arranged.
+/// Types whose codes are best unpacked four blocks at a time.
 ///
 /// # Safety
 /// Of all methods: the CPU has the instructions of this level.
@@ -96,10 +90,10 @@ pub(super) trait Quads {
     unsafe fn quad(group: &[u8], quad: usize) -> [__m512i; 2];
 }
 
-/// The codes of sixteen blocks, arranged.
+/// The codes of sixteen blocks, their first halves and their last.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn arrange_quads<S: Quads>(group: &[u8]) -> [__m512i; 8] {
+pub(super) fn quad_parts<S: Quads>(group: &[u8]) -> [[__m512i; 4]; 2] {
     // Each by itself, as above.
     // SAFETY: this function has the instructions.
     let a = unsafe { S::quad(group, 0) };
@@ -109,10 +103,7 @@ pub(super) fn arrange_quads<S: Quads>(group: &[u8]) -> [__m512i; 8] {
     let c = unsafe { S::quad(group, 2) };
     // SAFETY: as above.
     let d = unsafe { S::quad(group, 3) };
-    let mut codes = [_mm512_setzero_si512(); 8];
-    codes[..4].copy_from_slice(&dwords([a[0], b[0], c[0], d[0]]));
-    codes[4..].copy_from_slice(&dwords([a[1], b[1], c[1], d[1]]));
-    codes
+    [dwords([a[0], b[0], c[0], d[0]]), dwords([a[1], b[1], c[1], d[1]])]
 }
 
 /// Of four quads, each the same sixteen bytes of four blocks, dword `j` of every block: lane `4 i + q` is block `i` of

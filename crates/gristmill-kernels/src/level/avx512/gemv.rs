@@ -4,7 +4,7 @@
 //! `vpdpbusd` then give the exact sums of the blocks, and one FMA scales them by the weights' scales. The activations'
 //! scales follow at the end of a section.
 //!
-//! - `one`: the rows of one token, one after the other; `direct`: what is quicker there than to unpack.
+//! - `one`: the rows of one token, one after the other; `direct`: what is quicker there than to arrange codes.
 //! - `few`: the rows of a few tokens, sixteen at a time in slices.
 #![expect(unsafe_code, reason = "vector loads")]
 
@@ -15,6 +15,7 @@ mod one;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
+use super::arrange::arranged;
 use super::transpose::transpose;
 use super::unpack::{Numbers, Stored};
 use crate::Tile;
@@ -88,9 +89,8 @@ pub(super) fn unpacked<S: Stored<H>, const H: usize>(
     weights: &[u8],
     n_blocks: usize,
 ) -> Unpacked<H> {
+    let codes = arranged::<S, H>(weights);
     // SAFETY: this function has the instructions.
-    let codes = unsafe { S::arranged(weights) };
-    // SAFETY: as above.
     let mut numbers = unsafe { S::numbers(weights) };
     if n_blocks < GROUP {
         let present = LANES_OF_FIRST[n_blocks];

@@ -5,7 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::arrange::dwords;
-use super::arrange::halves_of_even_and_odd;
+use super::arrange::exchanged;
 use super::gemv::{floats, lanes_of_blocks, line};
 use super::transpose::transpose;
 use crate::matmul::activations::{BLOCK, GROUP, Group, TINY};
@@ -78,7 +78,7 @@ fn quantized(
     }
     for j in 0..4 {
         let lines = group.codes.as_flattened();
-        let pairs = halves_of_even_and_odd(line(&lines[j]), line(&lines[4 + j]));
+        let pairs = exchanged(line(&lines[j]), line(&lines[4 + j]));
         for part in 0..2 {
             let line: &mut [[i8; 16]; 4] = &mut group.paired.as_flattened_mut()[4 * part + j];
             // SAFETY: 64 bytes are there.

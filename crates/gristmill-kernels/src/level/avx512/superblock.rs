@@ -7,10 +7,8 @@ mod numbers;
 
 use std::arch::x86_64::*;
 
-use super::arrange::{
-    Quads, arrange_even_and_odd, arrange_nibbles, arrange_quads, arrange_twos, dwords, four_lines,
-};
-use super::unpack::{Direct, Numbers, Stored, load, load_two, look_up, nibbles};
+use super::arrange::{Quads, nibble_parts, quad_parts};
+use super::unpack::{Numbers, Order, Stored, load, load_two, look_up};
 use crate::matmul::blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K};
 use crate::matmul::layout::IQ4;
 use numbers::{factors, halves, iq4xs_scales, q3k_scales, scaled, six_bit_numbers};
@@ -66,13 +64,12 @@ fn parts<S: Stored<H>, const H: usize, const BITS: i8>(
     places: &HighBits,
     high: [__m512i; 2],
 ) -> [[__m512i; 4]; 2] {
-    let mut parts = [[_mm512_setzero_si512(); 4]; 2];
-    for (j, bytes) in dwords(four_lines::<S, H>(group, 0, 1)).into_iter().enumerate() {
+    let mut parts = nibble_parts::<S, H>(group);
+    for j in 0..4 {
         let high = _mm512_permutex2var_epi32(high[0], table(&places.dwords[j]), high[1]);
-        let nibbles = nibbles(bytes);
         for part in 0..2 {
             let high = _mm512_rorv_epi32(high, table(&places.down[part]));
-            parts[part][j] = with_bits::<BITS>(nibbles[part], high);
+            parts[part][j] = with_bits::<BITS>(parts[part][j], high);
         }
     }
     parts
@@ -87,7 +84,8 @@ fn table(dwords: &[u32; 16]) -> __m512i {
 
 impl Stored<1> for Q4K {
     const LINES: usize = 4;
-    const DIRECT: Option<Direct> = Some(Direct::EvenAndOdd);
+    const ORDER: Order = Order::EvenAndOdd;
+    const NIBBLES: bool = true;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
@@ -101,16 +99,6 @@ impl Stored<1> for Q4K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
-        let mut parts = [[_mm512_setzero_si512(); 4]; 2];
-        for (j, bytes) in dwords(four_lines::<Self, 1>(group, 0, 1)).into_iter().enumerate() {
-            [parts[0][j], parts[1][j]] = nibbles(bytes);
-        }
-        arrange_even_and_odd(parts)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn numbers(group: &[u8]) -> Numbers<1> {
         six_bit_numbers(group, 144)
     }
@@ -119,7 +107,7 @@ impl Stored<1> for Q4K {
 impl Stored<1> for Q5K {
     const LINES: usize = 4;
     const HIGH_LINES: usize = 1;
-    const DIRECT: Option<Direct> = Some(Direct::PartsEvenAndOdd);
+    const ORDER: Order = Order::EvenAndOdd;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
@@ -152,13 +140,6 @@ impl Stored<1> for Q5K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
-        // SAFETY: this function has the instructions.
-        arrange_even_and_odd(unsafe { Self::parts(group) })
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn numbers(group: &[u8]) -> Numbers<1> {
         six_bit_numbers(group, 176)
     }
@@ -167,7 +148,7 @@ impl Stored<1> for Q5K {
 impl Stored<2> for Q6K {
     const LINES: usize = 4;
     const HIGH_LINES: usize = 2;
-    const DIRECT: Option<Direct> = Some(Direct::PartsInTwos);
+    const ORDER: Order = Order::Twos;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
@@ -200,13 +181,6 @@ impl Stored<2> for Q6K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
-        // SAFETY: this function has the instructions.
-        arrange_twos(unsafe { Self::parts(group) })
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn numbers(group: &[u8]) -> Numbers<2> {
         let scales = scaled(halves(group, 210, 192), factors(group, 210, 208, 1.0));
         Numbers { scales, minima: scales }
@@ -228,8 +202,8 @@ impl Stored<2> for Q2K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
-        arrange_quads::<Self>(group)
+    unsafe fn parts(group: &[u8]) -> [[__m512i; 4]; 2] {
+        quad_parts::<Self>(group)
     }
 
     #[inline]
@@ -280,8 +254,8 @@ impl Stored<2> for Q3K {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
-        arrange_quads::<Self>(group)
+    unsafe fn parts(group: &[u8]) -> [[__m512i; 4]; 2] {
+        quad_parts::<Self>(group)
     }
 
     #[inline]
@@ -324,12 +298,6 @@ impl Stored<1> for Iq4Xs {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn codes(bits: __m512i) -> __m512i {
         look_up(bits, &IQ4)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
-        arrange_nibbles::<Self, 1>(group)
     }
 
     #[inline]

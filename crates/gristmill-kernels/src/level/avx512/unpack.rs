@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::arrange::{arrange_even_and_odd, arrange_nibbles};
+use super::arrange::nibble_parts;
 use super::gemv::{floats, lanes_of_blocks};
 use super::words::Words;
 use super::{bytes, fifth};
@@ -15,17 +15,15 @@ use crate::matmul::activations::Arrangement;
 use crate::matmul::blocks::{Blocks, Plain};
 use crate::matmul::layout::{Layout, Scale};
 
-/// How codes meet the activations of one token.
+/// Which codes are in which of two [parts](Stored::parts).
 #[derive(Clone, Copy)]
-pub(super) enum Direct {
-    /// As nibbles, still together: the low ones of a line are the first halves of blocks, the high ones the last.
+pub(super) enum Order {
+    /// The first halves of blocks, and the last.
     Halves,
-    /// As nibbles: the low ones of a line are even blocks, the high ones odd ones.
+    /// Even blocks, and odd ones.
     EvenAndOdd,
-    /// Unpacked, as [`parts`](Stored::parts): even blocks and odd ones.
-    PartsEvenAndOdd,
-    /// Unpacked, too: of every four blocks the first two and the last two.
-    PartsInTwos,
+    /// Of every four blocks the first two, and the last two.
+    Twos,
 }
 
 /// How sixteen stored blocks of 32 weights become registers. Each block has `H` scales, for 32 or sixteen weights.
@@ -41,8 +39,10 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
     const LINES: usize;
     /// Lines in which a group has further bits of the codes.
     const HIGH_LINES: usize = 0;
-    /// How codes meet the activations of one token, unless they are arranged for them.
-    const DIRECT: Option<Direct> = None;
+    /// What parts have.
+    const ORDER: Order = Order::Halves;
+    /// Whether codes are the nibbles of lines, as they are.
+    const NIBBLES: bool = false;
 
     /// A line: four times sixteen bytes, each of which are the same places of as many halves of blocks as a byte has
     /// codes.
@@ -76,16 +76,13 @@ pub(crate) trait Stored<const H: usize>: Blocks<H> {
         codes
     }
 
-    /// The codes of all sixteen blocks as four lines whose dwords are arranged have them, in two parts.
-    ///
-    /// # Panics
-    /// If [`DIRECT`](Self::DIRECT) does not ask for them.
-    unsafe fn parts(_group: &[u8]) -> [[__m512i; 4]; 2] {
-        unreachable!("asked of types that meet the activations so")
+    /// The codes of all sixteen blocks in two parts: where each part has four lines, dword `j` of every sixteen bytes of
+    /// them, as [`dwords`](super::arrange::dwords) gives it. By default, the low and the high nibbles.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+    unsafe fn parts(group: &[u8]) -> [[__m512i; 4]; 2] {
+        nibble_parts::<Self, H>(group)
     }
-
-    /// The codes of all sixteen blocks, arranged as those of the activations.
-    unsafe fn arranged(group: &[u8]) -> [__m512i; 8];
 
     /// The scales and minima of the blocks, in the order of the lanes.
     #[inline]
@@ -215,11 +212,8 @@ fn half_line(bytes: &[u8], at: usize) -> __m256i {
 impl<L: Layout> Stored<1> for Plain<L> {
     const LINES: usize = L::BITS as usize;
     const HIGH_LINES: usize = L::HIGH.is_some() as usize;
-    const DIRECT: Option<Direct> = match (L::BITS, L::HIGH, L::TABLE) {
-        (4, None, None) => Some(Direct::Halves),
-        (8, ..) => Some(Direct::PartsEvenAndOdd),
-        _ => None,
-    };
+    const ORDER: Order = if L::BITS == 8 { Order::EvenAndOdd } else { Order::Halves };
+    const NIBBLES: bool = L::BITS == 4 && L::HIGH.is_none() && L::TABLE.is_none();
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
@@ -258,23 +252,17 @@ impl<L: Layout> Stored<1> for Plain<L> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     unsafe fn parts(group: &[u8]) -> [[__m512i; 4]; 2] {
-        bytes::parts::<L>(group)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-    unsafe fn arranged(group: &[u8]) -> [__m512i; 8] {
         if L::BITS == 8 {
-            return arrange_even_and_odd(bytes::parts::<L>(group));
+            return bytes::parts::<L>(group);
         }
-        let mut codes = arrange_nibbles::<Self, 1>(group);
+        let mut parts = nibble_parts::<Self, 1>(group);
         if L::HIGH.is_some() {
             let bits = fifth::bits::<L>(group);
-            for j in 0..8 {
-                codes[j] = fifth::added(codes[j], bits, j);
+            for (j, codes) in parts.as_flattened_mut().iter_mut().enumerate() {
+                *codes = fifth::added(*codes, bits, j);
             }
         }
-        codes
+        parts
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::iter;
 
-use super::{ROWS, add_chains, cut_short, direct, multiply, scaled_halves, unpacked, write};
+use super::{ROWS, add_chains, cut_short, direct, scaled_halves, write};
 use crate::Tile;
 use crate::level::avx512::tail::Tail;
 use crate::level::avx512::unpack::Stored;
@@ -73,16 +73,11 @@ fn section<S: Stored<H>, const H: usize>(
     let (whole, after) = rest.split_at(n_whole * group_bytes);
     for (stored, x) in whole.chunks_exact(group_bytes).zip(groups) {
         stream.ask(stored, group_bytes);
-        sums = match S::DIRECT {
-            Some(direct) => {
-                let products = direct::products::<S, H>(stored, direct, x);
-                // After the codes: the compiler would take short loads from longer ones before them, by shuffles.
-                // SAFETY: this function has the instructions.
-                let numbers = unsafe { S::numbers(stored) };
-                scaled_halves::<S, H>(products, &numbers, x, sums)
-            }
-            None => multiply::<S, H, 1>(&[unpacked::<S, H>(stored, GROUP)], x, [sums])[0],
-        };
+        let products = direct::products::<S, H>(stored, x);
+        // After the codes: the compiler would take short loads from longer ones before them, by shuffles.
+        // SAFETY: this function has the instructions.
+        let numbers = unsafe { S::numbers(stored) };
+        sums = scaled_halves::<S, H>(products, &numbers, x, sums);
     }
     *rest = after;
     *left -= n_whole * GROUP;
