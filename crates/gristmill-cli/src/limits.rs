@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gristmill::graph::Op;
 use gristmill::kernels::Team;
-use gristmill::kernels::roofline::{Arithmetic, read_bandwidth};
+use gristmill::kernels::roofline::{Arithmetic, Memory};
 use gristmill::tensor::DType;
 use serde_json::{Value, json};
 
@@ -48,6 +48,11 @@ pub(crate) struct Share {
     pub(crate) fraction: f64,
 }
 
+/// What limits are measured with. Keep it as long as anything is timed.
+pub(crate) fn memory_to_read(n_threads: usize) -> Result<Memory> {
+    Memory::new(&Team::new(n_threads), read_bytes()).map_err(at("memory to read"))
+}
+
 impl Work {
     /// What `loaded` asks for.
     pub(crate) fn of(loaded: &Loaded) -> Work {
@@ -73,11 +78,10 @@ impl Work {
         Work { bytes: bytes as f64, operations, head_operations, arithmetic }
     }
 
-    /// What the machine can do of it, measured for some tenths of a second.
-    pub(crate) fn limits(&self, n_threads: usize) -> Result<Limits> {
+    /// What the machine can do of it, measured for some tenths of a second with [`memory_to_read`].
+    pub(crate) fn limits(&self, n_threads: usize, memory: &Memory) -> Limits {
         let team = Team::new(n_threads);
-        let read = read_bandwidth(&team, read_bytes()).map_err(at("memory to read"))?;
-        Ok(Limits { read, compute: self.arithmetic.peak(&team) })
+        Limits { read: memory.read_bandwidth(&team), compute: self.arithmetic.peak(&team) }
     }
 
     /// Decoding `rate` times per second, each time reading all weights (for one text or for several together).

@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use gristmill_kernels::roofline::{Arithmetic, read_bandwidth};
+use gristmill_kernels::roofline::{Arithmetic, Memory};
 use gristmill_kernels::{Activations, Matrix, Team, level, matmul};
 use gristmill_quant::codec;
 use gristmill_tensor::{Bytes, DType, Tensor, TensorInfo};
@@ -70,7 +70,8 @@ fn main() {
     let limit = |name: &str, rate: f64, unit| {
         println!("{name:32} {:>8} {unit:5} best {:8.1}", "", rate / 1e9);
     };
-    limit("plain read of memory", read_bandwidth(&team, 256 << 20).unwrap(), "GB/s");
+    let memory = Memory::new(&team, 256 << 20).unwrap();
+    limit("plain read of memory", memory.read_bandwidth(&team), "GB/s");
     for arithmetic in [Arithmetic::Int8, Arithmetic::Int16, Arithmetic::F32] {
         limit(arithmetic.name(), arithmetic.peak(&team), "GOP/s");
     }

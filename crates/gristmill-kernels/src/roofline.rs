@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use gristmill_quant::codec;
 use gristmill_tensor::{DType, zeros_in_large_pages};
+use memmap2::MmapMut;
 
 use crate::Team;
 #[cfg(target_arch = "aarch64")]
@@ -38,24 +39,36 @@ const TASKS_PER_THREAD: usize = 4;
 /// Running sums of a loop over one instruction: more than its latency times its throughput on any CPU so far.
 pub(crate) const CHAINS: usize = 12;
 
-/// Bytes that the team reads from memory per second, in order, from a buffer of `n_bytes` in huge pages where the
-/// system has them. The buffer should be several times larger than the caches.
+/// Memory to be read, several times larger than the caches should be.
 ///
-/// # Errors
-/// When there is not so much memory.
-pub fn read_bandwidth(team: &Team, n_bytes: usize) -> io::Result<f64> {
-    let n_pieces = n_bytes.div_ceil(PIECE).max(team.n_threads());
-    let mut memory = zeros_in_large_pages(n_pieces * PIECE)?;
-    team.for_each_chunk_mut(&mut memory, PIECE, &|_, piece| piece.fill(1));
-    let read = match level() {
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => avx512::peak::read,
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::AvxVnni => avx2::peak::read,
-        _ => portable::peak::read,
-    };
-    let task = |i: usize| _ = black_box(read(&memory[i * PIECE..][..PIECE]));
-    Ok(best((n_pieces * PIECE) as f64, || team.run(n_pieces, &task)))
+/// Keep it from one measurement to the next, and while something else is timed: a virtual machine may give memory that
+/// has been freed back to its host some seconds later, which takes time from whatever runs then.
+pub struct Memory(MmapMut);
+
+impl Memory {
+    /// At least `n_bytes`, in huge pages where the system has them.
+    ///
+    /// # Errors
+    /// When there is not so much memory.
+    pub fn new(team: &Team, n_bytes: usize) -> io::Result<Memory> {
+        let n_pieces = n_bytes.div_ceil(PIECE).max(team.n_threads());
+        let mut memory = zeros_in_large_pages(n_pieces * PIECE)?;
+        team.for_each_chunk_mut(&mut memory, PIECE, &|_, piece| piece.fill(1));
+        Ok(Memory(memory))
+    }
+
+    /// Bytes that the team reads of it per second, in order.
+    pub fn read_bandwidth(&self, team: &Team) -> f64 {
+        let read = match level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => avx512::peak::read,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 | Level::AvxVnni => avx2::peak::read,
+            _ => portable::peak::read,
+        };
+        let task = |i: usize| _ = black_box(read(&self.0[i * PIECE..][..PIECE]));
+        best(self.0.len() as f64, || team.run(self.0.len() / PIECE, &task))
+    }
 }
 
 /// The numbers that weights and activations are multiplied as.
@@ -201,7 +214,7 @@ mod tests {
     #[test]
     fn figures_are_those_of_a_computer() {
         let team = Team::new(2);
-        let bandwidth = read_bandwidth(&team, 8 << 20).unwrap();
+        let bandwidth = Memory::new(&team, 8 << 20).unwrap().read_bandwidth(&team);
         assert!((1e7..1e14).contains(&bandwidth), "{bandwidth}");
         for arithmetic in [Arithmetic::F32, Arithmetic::Int16, Arithmetic::Int8] {
             let peak = arithmetic.peak(&team);

@@ -11,7 +11,7 @@ use gristmill::runtime::SessionOptions;
 use crate::args::{Bench, CacheTypeArg, SourceArgs};
 use crate::exit::{Failure, Result};
 use crate::interrupt;
-use crate::limits::{Limits, Share, Work};
+use crate::limits::{Limits, Share, Work, memory_to_read};
 use crate::model::{self, Loaded};
 use print::Printer;
 use test::{Test, Times};
@@ -56,19 +56,21 @@ pub(crate) fn run(args: Bench) -> Result {
     let progress = args.progress || (args.verbose && std::io::stderr().is_terminal());
     let mut printer = Printer::new(&args);
     printer.begin();
+    let configs = configs(&args);
+    let memory = args.verbose.then(|| memory_to_read(configs[0].n_threads)).transpose()?;
     for file in files {
         let loaded = Loaded::open_in(file, &SourceArgs::default(), args.memory)?;
         let description = describe(&loaded);
         let work = Work::of(&loaded);
-        for config in configs(&args) {
+        for &config in &configs {
             for &test in &tests {
                 if progress {
                     eprintln!("{}: {} …", file.display(), test.name(config.n_depth));
                 }
-                let look = || args.verbose.then(|| work.limits(config.n_threads)).transpose();
-                let before = look()?;
+                let look = || memory.as_ref().map(|memory| work.limits(config.n_threads, memory));
+                let before = look();
                 let times = measure(&args, &loaded, config, test)?;
-                let limits = before.zip(look()?).map(|(before, after)| before.or_better(after));
+                let limits = before.zip(look()).map(|(before, after)| before.or_better(after));
                 let share = limits.and_then(|limits| share(&work, &limits, test, &times));
                 printer.line(&Measured { file, model: &description, config, test, times, share });
             }

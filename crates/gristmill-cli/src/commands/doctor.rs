@@ -3,15 +3,16 @@
 mod advice;
 mod machine;
 
-use gristmill::kernels::roofline::{Arithmetic, read_bandwidth};
+use gristmill::kernels::roofline::Arithmetic;
 use gristmill::kernels::{Level, Team, level};
 use gristmill::quant::CODECS;
 use gristmill::tensor::DType;
 use serde_json::json;
 
 use crate::args::Doctor;
-use crate::exit::{Result, at};
+use crate::exit::Result;
 use crate::human;
+use crate::limits::memory_to_read;
 use crate::output::say;
 use machine::Machine;
 
@@ -40,13 +41,12 @@ pub(crate) fn run(args: Doctor) -> Result {
 }
 
 fn measure(n_threads: usize) -> Result<Speeds> {
-    let (team, n_bytes) = (Team::new(n_threads), read_bytes());
-    let read = |team: &Team| read_bandwidth(team, n_bytes).map_err(at("memory to read"));
+    let (team, memory) = (Team::new(n_threads), memory_to_read(n_threads)?);
     let has_bf16 = Arithmetic::of(DType::BF16, usize::MAX) == Some(Arithmetic::Bf16);
     let kinds = [Arithmetic::Int8, Arithmetic::Bf16, Arithmetic::Int16, Arithmetic::F32];
     let kinds = kinds.into_iter().filter(|&kind| kind != Arithmetic::Bf16 || has_bf16);
     Ok(Speeds {
-        read: [read(&Team::new(1))?, read(&team)?],
+        read: [memory.read_bandwidth(&Team::new(1)), memory.read_bandwidth(&team)],
         compute: kinds.map(|arithmetic| (arithmetic, arithmetic.peak(&team))).collect(),
     })
 }

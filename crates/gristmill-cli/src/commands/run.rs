@@ -8,7 +8,7 @@ use crate::chat::{Message, Template};
 use crate::exit::{Failure, Result, at};
 use crate::generate::{as_json, generate, print_timings, sampler};
 use crate::interactive::Input;
-use crate::limits::Work;
+use crate::limits::{Work, memory_to_read};
 use crate::model::{self, Loaded};
 use crate::output::say;
 use crate::{human, interrupt, output};
@@ -114,7 +114,7 @@ fn once(args: &Run, loaded: &Loaded, session: &mut Session, prompt: &[u32]) -> R
 fn print_shares(args: &Run, loaded: &Loaded, timings: &Timings) -> Result {
     let n_threads = args.model.threads.unwrap_or(SessionOptions::default().n_threads);
     let work = Work::of(loaded);
-    let limits = work.limits(n_threads)?;
+    let limits = work.limits(n_threads, &memory_to_read(n_threads)?);
     let mut shares =
         vec![format!("prompt {}", work.prefill(&limits, timings.n_prompt, timings.prompt))];
     if timings.n_decoded > 0 {
