@@ -36,7 +36,7 @@ impl SixBits {
 ///
 /// Of the first sixteen bytes of a super-block 4..8 have scales, 8..12 minima, and their two top bits are those of the
 /// last four of each, whose other bits are the nibbles of bytes 12..16.
-const SIX_BITS: SixBits = {
+const Q4K_NUMBERS: SixBits = {
     let (mut from, mut shifts, mut bits) = ([[0; 32]; 2], [[0; 32]; 2], [[0; 32]; 2]);
     let mut i = 0;
     while i < 32 {
@@ -66,7 +66,7 @@ const SIX_BITS: SixBits = {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 pub(super) fn six_bit_numbers(group: &[u8], bytes: usize) -> Numbers<1> {
     let packed = pairs(group, bytes, 0);
-    let integers = const { &SIX_BITS }.of(packed);
+    let integers = const { &Q4K_NUMBERS }.of(packed);
     // The two numbers of each super-block, of which those of minima are subtracted.
     let words = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
     let words = _mm_xor_si128(_mm256_castsi256_si128(words), _mm_set1_epi32(i32::MIN));
