@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
 use std::time::Duration;
 
-use gristmill::graph::Op;
-use gristmill::kernels::Team;
+use gristmill::graph::{Attention, Op};
 use gristmill::kernels::roofline::{Arithmetic, Memory};
+use gristmill::kernels::{CacheType, KvCache, Team};
 use gristmill::tensor::DType;
 use serde_json::{Value, json};
 
@@ -18,6 +18,8 @@ use crate::model::Loaded;
 pub(crate) struct Work {
     /// Bytes of the matrices that every decoded token reads.
     bytes: f64,
+    /// What reads the keys and values of earlier tokens.
+    attentions: Vec<Attention>,
     /// Operations per token of a prompt, attention not counted.
     operations: f64,
     /// Those of the head, which only the last token of a prompt needs.
@@ -60,8 +62,16 @@ impl Work {
         let tensors = loaded.tensors();
         let (mut bytes, mut operations, mut head_operations) = (0, 0.0, 0.0);
         let mut bytes_of: BTreeMap<DType, u64> = BTreeMap::new();
+        let mut attentions = Vec::new();
         for node in &program.nodes {
-            let Op::Linear { weight, .. } = node.op else { continue };
+            let weight = match node.op {
+                Op::Linear { weight, .. } => weight,
+                Op::Attend { attention, .. } => {
+                    attentions.push(attention);
+                    continue;
+                }
+                _ => continue,
+            };
             let decl = &program.weights[weight];
             if let Some(info) = tensors.iter().find(|info| info.name == decl.name) {
                 bytes += info.n_bytes();
@@ -75,7 +85,7 @@ impl Work {
         let arithmetic = commonest
             .and_then(|(dtype, _)| Arithmetic::of(dtype, usize::MAX))
             .unwrap_or(Arithmetic::F32);
-        Work { bytes: bytes as f64, operations, head_operations, arithmetic }
+        Work { bytes: bytes as f64, attentions, operations, head_operations, arithmetic }
     }
 
     /// What the machine can do of it, measured for some tenths of a second with [`memory_to_read`].
@@ -84,9 +94,21 @@ impl Work {
         Limits { read: memory.read_bandwidth(&team), compute: self.arithmetic.peak(&team) }
     }
 
-    /// Decoding `rate` times per second, each time reading all weights (for one text or for several together).
-    pub(crate) fn decode(&self, limits: &Limits, rate: f64) -> Share {
-        let fraction = self.bytes * rate / limits.read;
+    /// Bytes of keys and values that a token reads which sees `n_positions`, itself included.
+    pub(crate) fn cached_bytes(&self, cache: CacheType, n_positions: f64) -> f64 {
+        let of_layer = |attention: &Attention| {
+            let Attention { n_head_kv, head_dim, window, .. } = *attention;
+            let per_position = KvCache::bytes_per_position(n_head_kv, head_dim, cache);
+            let n_seen = window.map_or(n_positions, |window| n_positions.min(window as f64));
+            per_position.unwrap_or_default() as f64 * n_seen
+        };
+        self.attentions.iter().map(of_layer).sum()
+    }
+
+    /// Decoding `rate` times per second, each time reading all weights (for one text or for several together) and
+    /// `cached_bytes` of keys and values.
+    pub(crate) fn decode(&self, limits: &Limits, cached_bytes: f64, rate: f64) -> Share {
+        let fraction = (self.bytes + cached_bytes) * rate / limits.read;
         Share { limit: "read", unit: "GB/s", per_second: limits.read, fraction }
     }
 
@@ -120,14 +142,26 @@ mod tests {
 
     #[test]
     fn shares_are_work_done_by_work_possible() {
+        let attention = Attention {
+            n_head: 4,
+            n_head_kv: 2,
+            head_dim: 64,
+            scale: 1.0,
+            alibi_max: None,
+            window: None,
+        };
         let work = Work {
             bytes: 1e9,
+            attentions: vec![attention, Attention { window: Some(10), ..attention }],
             operations: 3e9,
             head_operations: 1e9,
             arithmetic: Arithmetic::Int8,
         };
         let limits = Limits { read: 50e9, compute: 1000e9 };
-        assert_eq!(work.decode(&limits, 25.0).to_string(), "50 % of 50 GB/s read");
+        assert_eq!(work.decode(&limits, 0.0, 25.0).to_string(), "50 % of 50 GB/s read");
+        assert_eq!(work.decode(&limits, 1e9, 20.0).to_string(), "80 % of 50 GB/s read");
+        // A key and a value for each of two heads, of all positions in one layer and of the window in the other.
+        assert_eq!(work.cached_bytes(CacheType::F16, 100.0), (2 * 2 * 64 * 2 * 110) as f64);
         let prompt = work.prefill(&limits, 100, Duration::from_millis(402));
         assert_eq!(prompt.to_string(), "50 % of 1000 GOP/s int8");
     }

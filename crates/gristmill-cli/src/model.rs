@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gristmill::runtime::{CacheType, Model, Residence, Session, SessionOptions};
+use gristmill::runtime::{Model, Residence, Session, SessionOptions};
 use gristmill::tensor::{Access, Checkpoint, TensorInfo, keys};
 use gristmill::tokenizer::{EncodeOptions, Tokenizer};
 use gristmill::{OpenOptions, Opened};
@@ -85,11 +85,7 @@ pub(crate) fn session(
         n_ctx,
         n_batch: n_batch.max(1),
         n_threads: threads.unwrap_or(defaults.n_threads),
-        cache: match cache {
-            CacheTypeArg::F16 => CacheType::F16,
-            CacheTypeArg::F32 => CacheType::F32,
-            CacheTypeArg::Q8_0 => CacheType::Q8_0,
-        },
+        cache: cache.into(),
         deterministic,
     };
     Ok(Session::new(Arc::clone(&loaded.model), options).map_err(gristmill::Error::from)?)

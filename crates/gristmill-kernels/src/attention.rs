@@ -264,9 +264,15 @@ impl<E: Element> Tile<'_, E> {
                 ),
             };
         }
-        let head = &self.pages[page].head(self.shape, self.head_kv);
-        let mut partial = Partial::of_rows(self.state, self.shape, first_row, N);
-        merge_page::<V, E, N>(self.attention.scale, self.shape, &rows, head, weights, &mut partial);
+        let (scale, shape) = (self.attention.scale, self.shape);
+        let head = &self.pages[page].head(shape, self.head_kv);
+        // The first rows bring a page near for all others.
+        let next = (first_row == 0).then(|| match self.pages.get(page + 1) {
+            Some(next) => next.head(shape, self.head_kv).keys,
+            None => &[],
+        });
+        let mut partial = Partial::of_rows(self.state, shape, first_row, N);
+        merge_page::<V, E, N>(scale, shape, &rows, head, next, weights, &mut partial);
     }
 }
 

@@ -112,6 +112,16 @@ impl KvCache {
         cache_type: CacheType,
         n_positions: usize,
     ) -> Option<usize> {
+        let per_position = KvCache::bytes_per_position(n_head_kv, head_dim, cache_type)?;
+        n_positions.checked_next_multiple_of(PAGE)?.checked_mul(per_position)
+    }
+
+    /// Bytes of the keys and values of one position; `None` when that overflows.
+    pub fn bytes_per_position(
+        n_head_kv: usize,
+        head_dim: usize,
+        cache_type: CacheType,
+    ) -> Option<usize> {
         let n_elements = head_dim.checked_next_multiple_of(LANES)?.checked_add(head_dim)?;
         let per_head = match cache_type {
             CacheType::F16 => n_elements.checked_mul(size_of::<f16>())?,
@@ -121,8 +131,7 @@ impl KvCache {
                 n_elements.checked_add(n_scales.checked_mul(size_of::<f32>())?)?
             }
         };
-        let per_position = per_head.checked_mul(n_head_kv)?;
-        n_positions.checked_next_multiple_of(PAGE)?.checked_mul(per_position)
+        per_head.checked_mul(n_head_kv)
     }
 
     /// Makes room for `n_positions`, a page at a time. What is cached stays.

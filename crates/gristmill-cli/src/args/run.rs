@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use gristmill::runtime::CacheType;
 
 use super::SourceArgs;
 
@@ -136,6 +137,16 @@ pub(crate) enum CacheTypeArg {
     /// Eight bits and a scale for every 32 numbers.
     #[value(name = "q8_0")]
     Q8_0,
+}
+
+impl From<CacheTypeArg> for CacheType {
+    fn from(cache: CacheTypeArg) -> CacheType {
+        match cache {
+            CacheTypeArg::F16 => CacheType::F16,
+            CacheTypeArg::F32 => CacheType::F32,
+            CacheTypeArg::Q8_0 => CacheType::Q8_0,
+        }
+    }
 }
 
 impl CacheTypeArg {

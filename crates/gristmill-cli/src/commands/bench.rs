@@ -71,7 +71,7 @@ pub(crate) fn run(args: Bench) -> Result {
                 let before = look();
                 let times = measure(&args, &loaded, config, test)?;
                 let limits = before.zip(look()).map(|(before, after)| before.or_better(after));
-                let share = limits.and_then(|limits| share(&work, &limits, test, &times));
+                let share = limits.and_then(|limits| share(&work, &limits, config, test, &times));
                 printer.line(&Measured { file, model: &description, config, test, times, share });
             }
         }
@@ -126,9 +126,14 @@ fn measure(args: &Bench, loaded: &Loaded, config: Config, test: Test) -> Result<
 }
 
 /// How near a test came to its limit; a prompt and its continuation together have no single one.
-fn share(work: &Work, limits: &Limits, test: Test, times: &Times) -> Option<Share> {
+fn share(work: &Work, limits: &Limits, config: Config, test: Test, times: &Times) -> Option<Share> {
     match (test.n_prompt, test.n_gen) {
-        (0, n_gen) => Some(work.decode(limits, times.rate(n_gen).mean)),
+        (0, n_gen) => {
+            let n_positions = config.n_depth as f64 + (n_gen + 1) as f64 / 2.0;
+            let of_text = work.cached_bytes(config.cache.into(), n_positions);
+            let cached_bytes = test.n_parallel as f64 * of_text;
+            Some(work.decode(limits, cached_bytes, times.rate(n_gen).mean))
+        }
         (n_prompt, 0) => Some(work.prefill(limits, n_prompt, times.mean())),
         _ => None,
     }

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use crate::kv_cache::{BLOCK, Element, Head, HeadShape, PAGE};
+use crate::level::prefetch::prefetch_second;
 use crate::level::vector::{LANES, Vector};
 use crate::math::exp;
 
@@ -53,12 +54,16 @@ fn factors<V: Vector>(m: V, other: V) -> (V, V, V) {
 }
 
 /// Adds a page to the partial results of `N` rows. `weights` is memory to work in, a page per row.
+///
+/// While keys are multiplied the memory is asked for the values, and while these are, for `next`, the keys of the next
+/// page: each is too short for a CPU that follows a stream by itself. Rows for which all of that is near have no `next`.
 #[inline(always)]
 pub(super) fn merge_page<V: Vector, E: Element, const N: usize>(
     scale: f32,
     shape: HeadShape,
     rows: &[Row<'_>; N],
     head: &Head<'_, E>,
+    next: Option<&[E]>,
     weights: &mut [[f32; PAGE]],
     partial: &mut Partial<'_>,
 ) {
@@ -75,8 +80,11 @@ pub(super) fn merge_page<V: Vector, E: Element, const N: usize>(
         return;
     }
 
+    let (width, n_blocks) = (shape.value_width(), shape.n_blocks());
+    let values = &head.values[first * width..end * width];
     let blocks = first / LANES * LANES..end.next_multiple_of(LANES);
-    multiply_keys::<V, E, N>(&q, head, blocks.clone(), weights);
+    let soon = if next.is_some() { values } else { &[] };
+    multiply_keys::<V, E, N>(&q, head, blocks.clone(), soon, weights);
 
     let (mut maxima, mut sums) = ([f32::NEG_INFINITY; LANES], [0.0; LANES]);
     for i in 0..N {
@@ -96,19 +104,14 @@ pub(super) fn merge_page<V: Vector, E: Element, const N: usize>(
         row[l] = row[l] * keep[i] + sums[i] * take[i];
     }
 
-    let (width, n_blocks) = (shape.value_width(), shape.n_blocks());
     let mut p: [&[f32]; N] = [&[]; N];
     for i in 0..N {
         p[i] = &weights[i][first..end];
     }
     let scales = if E::SCALED { first * n_blocks..end * n_blocks } else { 0..0 };
-    let values = Values {
-        elements: &head.values[first * width..end * width],
-        width,
-        scales: &head.value_scales[scales],
-        n_blocks,
-    };
-    product::<V, N>(&p, &values, 0..width, Sums { partial, keep, take });
+    let values = Values { elements: values, width, scales: &head.value_scales[scales], n_blocks };
+    let soon = next.unwrap_or_default();
+    product::<V, E, N>(&p, &values, 0..width, soon, Sums { partial, keep, take });
 }
 
 /// The products of queries and keys, for the positions `columns`.
@@ -117,11 +120,12 @@ fn multiply_keys<V: Vector, E: Element, const N: usize>(
     q: &[&[f32]; N],
     head: &Head<'_, E>,
     columns: Range<usize>,
+    soon: &[E],
     weights: &mut [[f32; PAGE]],
 ) {
     if !E::SCALED {
         let sink = Scores { weights, scales: None };
-        return product::<V, N>(q, &Keys(head.keys), columns, sink);
+        return product::<V, E, N>(q, &Keys(head.keys), columns, soon, sink);
     }
     for weights in &mut weights[..N] {
         weights[columns.clone()].fill(0.0);
@@ -133,7 +137,8 @@ fn multiply_keys<V: Vector, E: Element, const N: usize>(
             part[i] = &q[i][b * BLOCK..];
         }
         let sink = Scores { weights, scales: Some(scales) };
-        product::<V, N>(&part, &Keys(keys), columns.clone(), sink);
+        let soon = soon.get(b * BLOCK * PAGE..).unwrap_or_default();
+        product::<V, E, N>(&part, &Keys(keys), columns.clone(), soon, sink);
     }
 }
 
@@ -290,20 +295,23 @@ fn load<V: Vector, E: Element, const M: usize>(x: &[E]) -> [V; M] {
 }
 
 /// `Σ_k a[i][k] b[k, column]` for each row `i` and the columns of a range that starts and ends at multiples of
-/// sixteen. Sums run over `k` in order.
+/// sixteen. Sums run over `k` in order. With each `k` the memory is asked for [`PAGE`] elements of what is needed `soon`.
 #[inline(always)]
-fn product<V: Vector, const N: usize>(
+fn product<V: Vector, E: Element, const N: usize>(
     a: &[&[f32]; N],
     b: &impl Rows,
     columns: Range<usize>,
+    soon: &[E],
     mut sink: impl Sink,
 ) {
     let mut column = columns.start;
+    let (mut soon, _) = soon.as_chunks();
     macro_rules! take_columns {
         ($($n:literal)*) => {$(
             if $n == 1 || $n * N <= V::ACCUMULATORS {
                 while columns.end - column >= $n * LANES {
-                    let sums = tile::<V, N, $n>(a, b, column);
+                    let sums = tile::<V, E, N, $n>(a, b, column, soon);
+                    soon = &[];
                     for i in 0..N {
                         for j in 0..$n {
                             sink.put(i, column + j * LANES, sums[i][j]);
@@ -319,10 +327,11 @@ fn product<V: Vector, const N: usize>(
 
 /// The micro-kernel: `N` rows times `M` vectors of columns, all sums in registers.
 #[inline(always)]
-fn tile<V: Vector, const N: usize, const M: usize>(
+fn tile<V: Vector, E: Element, const N: usize, const M: usize>(
     a: &[&[f32]; N],
     b: &impl Rows,
     column: usize,
+    soon: &[[E; PAGE]],
 ) -> [[V; M]; N] {
     let n = b.len();
     let mut rows: [&[f32]; N] = [&[]; N];
@@ -331,6 +340,9 @@ fn tile<V: Vector, const N: usize, const M: usize>(
     }
     let mut sums = [[V::splat(0.0); M]; N];
     for k in 0..n {
+        if let Some(row) = soon.get(k) {
+            prefetch_second(row);
+        }
         let lanes: [V; M] = b.load(k, column);
         for i in 0..N {
             let a = V::splat(rows[i][k]);

@@ -88,6 +88,12 @@ pub(crate) fn prefetch(bytes: &[u8], distance: usize) {
     lines::<{ hint::NEAR }>(bytes.as_ptr().addr().wrapping_add(distance), bytes.len());
 }
 
+/// Asks for the lines of an array, for the second cache.
+#[inline(always)]
+pub(crate) fn prefetch_second<T, const N: usize>(array: &[T; N]) {
+    lines::<{ hint::SECOND }>(array.as_ptr().addr(), size_of_val(array));
+}
+
 /// Asks for the lines of `n_bytes` bytes at an address, which may be any.
 #[inline(always)]
 pub(crate) fn prefetch_address(address: usize, n_bytes: usize) {
@@ -112,6 +118,7 @@ mod hint {
 mod hint {
     pub(super) const NEAR: i32 = 0;
     pub(super) const ONCE: i32 = 1;
+    pub(super) const SECOND: i32 = 2;
 }
 
 /// Asks for the lines of `n_bytes` bytes at an address, which may be any.
@@ -129,24 +136,22 @@ fn lines<const HINT: i32>(address: usize, n_bytes: usize) {
     #[cfg(target_arch = "aarch64")]
     for offset in (0..n_bytes).step_by(64) {
         let line = address.wrapping_add(offset);
-        if HINT == hint::ONCE {
-            // SAFETY: a prefetch touches nothing and never faults.
-            unsafe {
-                std::arch::asm!(
-                    "prfm pldl1strm, [{line}]",
-                    line = in(reg) line,
-                    options(readonly, nostack, preserves_flags),
-                );
-            }
-        } else {
-            // SAFETY: as above.
-            unsafe {
-                std::arch::asm!(
-                    "prfm pldl1keep, [{line}]",
-                    line = in(reg) line,
-                    options(readonly, nostack, preserves_flags),
-                );
-            }
+        macro_rules! ask {
+            ($instruction:literal) => {
+                // SAFETY: a prefetch touches nothing and never faults.
+                unsafe {
+                    std::arch::asm!(
+                        $instruction,
+                        line = in(reg) line,
+                        options(readonly, nostack, preserves_flags),
+                    );
+                }
+            };
+        }
+        match HINT {
+            hint::ONCE => ask!("prfm pldl1strm, [{line}]"),
+            hint::SECOND => ask!("prfm pldl2keep, [{line}]"),
+            _ => ask!("prfm pldl1keep, [{line}]"),
         }
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
