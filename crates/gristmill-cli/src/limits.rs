@@ -94,13 +94,15 @@ impl Work {
         Limits { read: memory.read_bandwidth(&team), compute: self.arithmetic.peak(&team) }
     }
 
-    /// Bytes of keys and values that a token reads which sees `n_positions`, itself included.
-    pub(crate) fn cached_bytes(&self, cache: CacheType, n_positions: f64) -> f64 {
+    /// Bytes of keys and values that a token reads, in the mean of `n_decoded` tokens after `n_before` others. Each sees
+    /// itself, too.
+    pub(crate) fn cached_bytes(&self, cache: CacheType, n_before: usize, n_decoded: usize) -> f64 {
+        let n_positions = n_before as f64 + (n_decoded + 1) as f64 / 2.0;
         let of_layer = |attention: &Attention| {
             let Attention { n_head_kv, head_dim, window, .. } = *attention;
             let per_position = KvCache::bytes_per_position(n_head_kv, head_dim, cache);
             let n_seen = window.map_or(n_positions, |window| n_positions.min(window as f64));
-            per_position.unwrap_or_default() as f64 * n_seen
+            per_position.expect("there is such a cache") as f64 * n_seen
         };
         self.attentions.iter().map(of_layer).sum()
     }
@@ -161,7 +163,7 @@ mod tests {
         assert_eq!(work.decode(&limits, 0.0, 25.0).to_string(), "50 % of 50 GB/s read");
         assert_eq!(work.decode(&limits, 1e9, 20.0).to_string(), "80 % of 50 GB/s read");
         // A key and a value for each of two heads, of all positions in one layer and of the window in the other.
-        assert_eq!(work.cached_bytes(CacheType::F16, 100.0), (2 * 2 * 64 * 2 * 110) as f64);
+        assert_eq!(work.cached_bytes(CacheType::F16, 95, 9), (2 * 2 * 64 * 2 * 110) as f64);
         let prompt = work.prefill(&limits, 100, Duration::from_millis(402));
         assert_eq!(prompt.to_string(), "50 % of 1000 GOP/s int8");
     }

@@ -129,8 +129,7 @@ fn measure(args: &Bench, loaded: &Loaded, config: Config, test: Test) -> Result<
 fn share(work: &Work, limits: &Limits, config: Config, test: Test, times: &Times) -> Option<Share> {
     match (test.n_prompt, test.n_gen) {
         (0, n_gen) => {
-            let n_positions = config.n_depth as f64 + (n_gen + 1) as f64 / 2.0;
-            let of_text = work.cached_bytes(config.cache.into(), n_positions);
+            let of_text = work.cached_bytes(config.cache.into(), config.n_depth, n_gen);
             let cached_bytes = test.n_parallel as f64 * of_text;
             Some(work.decode(limits, cached_bytes, times.rate(n_gen).mean))
         }

@@ -118,10 +118,9 @@ fn print_shares(args: &Run, loaded: &Loaded, timings: &Timings) -> Result {
     let mut shares =
         vec![format!("prompt {}", work.prefill(&limits, timings.n_prompt, timings.prompt))];
     if timings.n_decoded > 0 {
-        let n_decoded = timings.n_decoded as f64;
-        let n_positions = timings.n_prompt as f64 + (n_decoded + 1.0) / 2.0;
-        let cached_bytes = work.cached_bytes(args.model.cache_type.into(), n_positions);
-        let rate = n_decoded / timings.decode.as_secs_f64();
+        let (cache, n_decoded) = (args.model.cache_type.into(), timings.n_decoded);
+        let cached_bytes = work.cached_bytes(cache, timings.n_prompt, n_decoded);
+        let rate = n_decoded as f64 / timings.decode.as_secs_f64();
         shares.push(format!("decoding {}", work.decode(&limits, cached_bytes, rate)));
     }
     eprintln!("{:>17} = {}", "of the limits", shares.join(", "));
