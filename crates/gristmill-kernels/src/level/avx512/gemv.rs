@@ -91,15 +91,20 @@ pub(super) fn unpacked<S: Stored<H>, const H: usize>(
 ) -> Unpacked<H> {
     let codes = arranged::<S, H>(weights);
     // SAFETY: this function has the instructions.
-    let mut numbers = unsafe { S::numbers(weights) };
-    if n_blocks < GROUP {
-        let present = LANES_OF_FIRST[n_blocks];
-        for h in 0..H {
-            numbers.scales[h] = _mm512_maskz_mov_ps(present, numbers.scales[h]);
-            numbers.minima[h] = _mm512_maskz_mov_ps(present, numbers.minima[h]);
-        }
+    let numbers = unsafe { S::numbers(weights) };
+    Unpacked { codes, numbers: if n_blocks < GROUP { present(numbers, n_blocks) } else { numbers } }
+}
+
+/// The numbers of the first `n_blocks` of sixteen blocks, fewer than all, and zeros for the others.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn present<const H: usize>(mut numbers: Numbers<H>, n_blocks: usize) -> Numbers<H> {
+    let present = LANES_OF_FIRST[n_blocks];
+    for h in 0..H {
+        numbers.scales[h] = _mm512_maskz_mov_ps(present, numbers.scales[h]);
+        numbers.minima[h] = _mm512_maskz_mov_ps(present, numbers.minima[h]);
     }
-    Unpacked { codes, numbers }
+    numbers
 }
 
 /// By number of blocks, the lanes of the first so many.

@@ -103,17 +103,12 @@ fn chains<S: Stored<H>, const H: usize>(
 ) {
     let (group_bytes, n_groups) = (4 * S::QUAD_BYTES, groups.len() / n_tokens);
     // Two rows in turn are no stream for a CPU that follows one by itself.
-    let stream = Stream::of_this_cpu(S::CODE_BITS);
-    let is_stream = slice.len() == n_groups && stream == Stream::Nearest;
+    let is_stream = slice.len() == n_groups && Stream::of_this_cpu(S::CODE_BITS) == Stream::Nearest;
     let n_whole = slice.end.min(n_blocks / GROUP);
     for g in slice.start..n_whole {
         let group = g * group_bytes..(g + 1) * group_bytes;
         let stored = [&from[0][group.clone()], &from[1][group]];
-        if is_stream {
-            stored.iter().for_each(|stored| stream.ask(stored, group_bytes));
-        } else {
-            next.ask();
-        }
+        ask(is_stream, stored, group_bytes, next);
         let weights = [unpacked::<S, H>(stored[0], GROUP), unpacked::<S, H>(stored[1], GROUP)];
         for n in 0..n_tokens {
             let [first, second] = sums;
@@ -121,12 +116,26 @@ fn chains<S: Stored<H>, const H: usize>(
             [first[n], second[n]] = multiply::<S, H, TWO>(&weights, x, [first[n], second[n]]);
         }
     }
+    if n_whole == slice.end {
+        return;
+    }
     let n_blocks = n_blocks - n_whole * GROUP;
-    if n_whole < slice.end && !Tail::<FEW>::takes::<S, H>(n_blocks) {
+    let rest = from.map(|from| &from[n_whole * group_bytes..]);
+    ask(is_stream, rest, group_bytes, next);
+    if !Tail::<FEW>::takes::<S, H>(n_blocks) {
         let groups = groups[n_whole..].iter().step_by(n_groups);
-        for (from, sums) in from.iter().zip(sums) {
-            let rest = &from[n_whole * group_bytes..];
+        for (rest, sums) in rest.into_iter().zip(sums) {
             cut_short::<S, H>(rest, n_blocks, groups.clone(), padding, sums);
         }
+    }
+}
+
+/// Asks for what comes later: after `n_bytes` of rows that are walked to their ends, or else after all these rows.
+#[inline(always)]
+fn ask(is_stream: bool, stored: [&[u8]; TWO], n_bytes: usize, next: &mut Ahead<'_>) {
+    if is_stream {
+        stored.iter().for_each(|stored| Stream::Nearest.ask(stored, n_bytes));
+    } else {
+        next.ask();
     }
 }

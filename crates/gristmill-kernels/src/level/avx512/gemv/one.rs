@@ -1,9 +1,8 @@
 //! One token: rows are walked one after the other, since two at once would halve what the memory delivers.
 
 use std::arch::x86_64::*;
-use std::iter;
 
-use super::{ROWS, add_chains, cut_short, direct, scaled_halves, write};
+use super::{ROWS, add_chains, direct, present, scaled_halves, write};
 use crate::Tile;
 use crate::level::avx512::tail::Tail;
 use crate::level::avx512::unpack::Stored;
@@ -81,12 +80,17 @@ fn section<S: Stored<H>, const H: usize>(
     }
     *rest = after;
     *left -= n_whole * GROUP;
-    if let Some(x) = groups.get(n_whole)
-        && !Tail::<1>::takes::<S, H>(*left)
-    {
-        let mut with_last = [sums];
-        cut_short::<S, H>(after, *left, iter::once(x), padding, &mut with_last);
-        [sums] = with_last;
+    if let Some(x) = groups.get(n_whole) {
+        if Tail::<1>::takes::<S, H>(*left) {
+            stream.ask(after, S::QUAD_BYTES);
+        } else {
+            stream.ask(after, group_bytes);
+            let stored = padding.whole(after, group_bytes);
+            let products = direct::products::<S, H>(stored, x);
+            // SAFETY: as above.
+            let numbers = present(unsafe { S::numbers(stored) }, *left);
+            sums = scaled_halves::<S, H>(products, &numbers, x, sums);
+        }
     }
     sums
 }
