@@ -4,6 +4,8 @@
 //! ones, so that a vector of bytes splits into two runs of elements with one mask and one shift. Fifth bits are
 //! collected in one little-endian number, bit `i` for element `i`.
 
+use wide::i8x16;
+
 /// The low four bits of 32 codes, in 16 bytes.
 #[inline(always)]
 pub(crate) fn pack_nibbles(codes: &[u8; 32], bytes: &mut [u8]) {
@@ -26,12 +28,13 @@ pub(crate) fn unpack_nibbles(bytes: &[u8]) -> [u8; 32] {
 /// Bit 4 of 32 codes, as four bytes.
 #[inline(always)]
 pub(crate) fn pack_fifth_bits(codes: &[u8; 32]) -> [u8; 4] {
-    // The product moves bit 0 of byte `i` to bit `56 + i`; no two partial products meet, so nothing carries.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
     let mut bits = [0; 4];
-    for (bits, codes) in bits.iter_mut().zip(codes.as_chunks::<8>().0) {
-        let ones = (u64::from_le_bytes(*codes) >> 4) & 0x0101_0101_0101_0101;
-        *bits = (ones.wrapping_mul(GATHER) >> 56) as u8;
+    for (bits, codes) in bits.as_chunks_mut().0.iter_mut().zip(codes.as_chunks().0) {
+        let codes = i8x16::from(codes.map(u8::cast_signed));
+        let twice = codes + codes;
+        let four_times = twice + twice;
+        // The sign of each byte is now its bit 4.
+        *bits = ((four_times + four_times).to_bitmask() as u16).to_le_bytes();
     }
     bits
 }

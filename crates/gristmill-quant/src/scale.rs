@@ -5,7 +5,7 @@
 //!
 //! The scans for extremes run in eight independent lanes, which the compiler keeps in vector registers.
 
-use wide::f32x8;
+use wide::{f32x8, i16x8, i32x8, u8x16};
 
 /// The reciprocal used for codes: 0 for the scale of a zero block.
 ///
@@ -64,12 +64,15 @@ pub(crate) fn symmetric_scale(values: &[f32; 32], highest: f32) -> (f32, f32) {
 /// The codes of a block: `formula` of each value, without its fraction, as the low byte of an integer.
 #[inline(always)]
 pub(crate) fn truncate(values: &[f32; 32], formula: impl Fn(f32x8) -> f32x8) -> [u8; 32] {
+    let low_bytes = |values: &[f32; 8]| {
+        let integers = formula(f32x8::from(*values)).fast_trunc_int();
+        i16x8::from_i32x8_saturate(integers & i32x8::splat(255))
+    };
     let mut codes = [0; 32];
-    for (codes, values) in codes.as_chunks_mut::<8>().0.iter_mut().zip(values.as_chunks::<8>().0) {
-        let integers = formula(f32x8::from(*values)).fast_trunc_int().to_array();
-        for i in 0..8 {
-            codes[i] = integers[i] as u8;
-        }
+    for (codes, values) in codes.as_chunks_mut::<16>().0.iter_mut().zip(values.as_chunks::<16>().0)
+    {
+        let values = values.as_chunks::<8>().0;
+        *codes = u8x16::narrow_i16x8(low_bytes(&values[0]), low_bytes(&values[1])).to_array();
     }
     codes
 }
