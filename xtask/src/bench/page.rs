@@ -51,8 +51,12 @@ const SECTIONS: &[Section] = &[
     Section(
         "quantize",
         &[Gguf("llama-1b", "f16")],
-        "--quantize q4_0 --quantize q4_1 --quantize q5_0 --quantize q5_1 --quantize q8_0 --quantize q2_k \
-         --quantize q3_k_m --quantize q4_k_m --quantize q5_k_m --quantize q6_k",
+        "--quantize q4_0 --quantize q4_1 --quantize q5_0 --quantize q5_1 --quantize q8_0",
+    ),
+    Section(
+        "quantize-k",
+        &[Gguf("llama-1b", "f16")],
+        "--quantize q2_k --quantize q3_k_m --quantize q4_k_m --quantize q5_k_m --quantize q6_k",
     ),
     Section("convert", &[Checkpoint], "--convert"),
 ];

@@ -110,6 +110,7 @@ impl Bench {
             for turn in 0..able.len() {
                 let index = (round + turn) % able.len();
                 let engine = able[index];
+                engines::clear_scratch();
                 let (figures, conditions) =
                     conditions::watch(|| engine.measure(work, model, n_threads));
                 let place = format!("round {}, {}", round + 1, engine.name);

@@ -115,10 +115,13 @@ fn converted() -> Result<PathBuf> {
     emptied(scratch()?.join("converted"))
 }
 
-/// Forgets them.
+/// Forgets them, and waits until the disk is at rest: nobody is to delete what another has written, nor to wait for it
+/// to be stored.
 pub(super) fn clear_scratch() {
     // The next sample makes it anew; what cannot be deleted is in nobody's way.
     let _ = scratch().map(fs::remove_dir_all);
+    // Where there is no such program, files are stored some seconds later.
+    let _ = Command::new("sync").status();
 }
 
 /// What an engine says to work that it does not do.
