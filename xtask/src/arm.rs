@@ -1,5 +1,5 @@
-//! `arm`: the kernels' tests for 64-bit Arm, which qemu emulates: with and without each set of instructions that a
-//! level needs.
+//! `arm`: the tests of kernels and encoders for 64-bit Arm, which qemu emulates: with and without each set of
+//! instructions that a level needs.
 //!
 //! It takes a cross linker, qemu and a `rustc` that has the standard library of the target. The last comes with
 //! `rustup target add`, or, where only Debian's packages can be had, from a folder of them: there Debian's `rustc` of
@@ -55,9 +55,9 @@ fn test() -> Result {
     }
     let rustc = rustc().ok_or_else(|| format!("no rustc has a library for {TARGET}; {HELP}"))?;
     for (cpu, filters) in CPUS {
-        let words = ["test", "--package", "gristmill-kernels", "--lib", "--locked"];
-        let mut tests = cargo(&words);
+        let mut tests = cargo(&["test", "--lib", "--locked"]);
         tests
+            .args(["--package", "gristmill-kernels", "--package", "gristmill-quant"])
             .args(["--target", TARGET, "--target-dir"])
             .arg(target().join("arm"))
             .arg("--")

@@ -31,7 +31,7 @@ const COMMANDS: &[Command] = &[
     ),
     Command(
         "arm [setup]",
-        "run the kernels' tests for 64-bit Arm under qemu; `arm setup` gets the tools from Debian's packages",
+        "run the tests of kernels and encoders for 64-bit Arm under qemu; `arm setup` gets the tools from Debian's packages",
         arm::run,
     ),
     Command(

@@ -23,7 +23,15 @@ pub(super) fn products<S: Stored<H>, const H: usize>(
     let (token, n_rows, n_blocks) = (y.rows().start, rows.n_rows(), rows.n_in / BLOCK);
     let mut tail = Tail::<1>::new::<S, H>(n_blocks, groups, 1);
     let mut padding = Padding::new();
-    let mut sums = [[[_mm512_setzero_ps(); 1]; ROWS]; KEPT];
+    // Short rows would spend more time on clearing the sums of long ones than on their own.
+    let (mut one, mut several);
+    let sums: &mut [[[__m512; 1]; ROWS]] = if groups.len() <= SECTION {
+        one = [[[_mm512_setzero_ps(); 1]; ROWS]];
+        &mut one
+    } else {
+        several = [[[_mm512_setzero_ps(); 1]; ROWS]; KEPT];
+        &mut several
+    };
     for start in (0..n_rows).step_by(ROWS) {
         let n_together = ROWS.min(n_rows - start);
         let mut total = _mm512_setzero_ps();
@@ -33,7 +41,7 @@ pub(super) fn products<S: Stored<H>, const H: usize>(
             for row in 0..n_together {
                 let mut rest = &rows.from(start + row)[first * 4 * S::QUAD_BYTES..];
                 let mut left = n_blocks - first * GROUP;
-                for (groups, sums) in part.chunks(SECTION).zip(&mut sums) {
+                for (groups, sums) in part.chunks(SECTION).zip(&mut *sums) {
                     sums[row] = [section::<S, H>(&mut rest, &mut left, groups, &mut padding)];
                 }
                 if let Some(tail) = &mut tail
@@ -48,7 +56,7 @@ pub(super) fn products<S: Stored<H>, const H: usize>(
                 let last = &mut sums[(part.len() - 1) / SECTION];
                 tail.add::<S, H>(&mut last[..n_together]);
             }
-            for (groups, sums) in part.chunks(SECTION).zip(&sums) {
+            for (groups, sums) in part.chunks(SECTION).zip(&*sums) {
                 add_chains(sums, 0, &groups[0].d, &mut total);
             }
         }
