@@ -47,7 +47,8 @@ const SECTIONS: &[Section] = &[
     Section("speed-mpt", &[Gguf("mpt-7b", "q4_0")], "-p 256 -n 16"),
     Section("speed-16-bit", &[Gguf("llama-1b", "f16"), Gguf("llama-1b", "bf16")], "-p 512 -n 16"),
     Section("speed-long", &[Gguf("llama-7b", "q4_0")], "-p 0 -n 16 -d 4096"),
-    Section("speed-old", &[Ggml("gptj-6b", "q4_0"), Ggml("gptj-6b", "f16")], "-p 64 -n 16"),
+    Section("speed-gptj-q4_0", &[Ggml("gptj-6b", "q4_0")], "-p 256 -n 16"),
+    Section("speed-gptj-f16", &[Ggml("gptj-6b", "f16")], "-p 256 -n 16"),
     Section(
         "quantize",
         &[Gguf("llama-1b", "f16")],

@@ -99,10 +99,10 @@ pub(super) fn unpacked<S: Stored<H>, const H: usize>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
 fn present<const H: usize>(mut numbers: Numbers<H>, n_blocks: usize) -> Numbers<H> {
-    let present = LANES_OF_FIRST[n_blocks];
+    let lanes = LANES_OF_FIRST[n_blocks];
     for h in 0..H {
-        numbers.scales[h] = _mm512_maskz_mov_ps(present, numbers.scales[h]);
-        numbers.minima[h] = _mm512_maskz_mov_ps(present, numbers.minima[h]);
+        numbers.scales[h] = _mm512_maskz_mov_ps(lanes, numbers.scales[h]);
+        numbers.minima[h] = _mm512_maskz_mov_ps(lanes, numbers.minima[h]);
     }
     numbers
 }
