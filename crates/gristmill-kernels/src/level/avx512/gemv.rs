@@ -23,7 +23,6 @@ use crate::level::Level;
 use crate::matmul::activations::{Arrangement, GROUP, Group};
 use crate::matmul::gemv::FewKernel;
 use crate::matmul::kernels::Rows;
-use crate::matmul::padding::Padding;
 
 /// Rows whose sums are added up together.
 pub(super) const ROWS: usize = 16;
@@ -117,23 +116,6 @@ const LANES_OF_FIRST: [__mmask16; GROUP] = {
     }
     masks
 };
-
-/// Adds what the last blocks of a row give, fewer than a group has, to the sums of tokens.
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-fn cut_short<'a, S: Stored<H>, const H: usize>(
-    rest: &[u8],
-    n_blocks: usize,
-    groups: impl Iterator<Item = &'a Group>,
-    padding: &mut Padding,
-    sums: &mut [__m512],
-) {
-    // Where another row follows, loads may reach into it.
-    let weights = [unpacked::<S, H>(padding.whole(rest, 4 * S::QUAD_BYTES), n_blocks)];
-    for (x, sum) in groups.zip(sums) {
-        [*sum] = multiply::<S, H, 1>(&weights, x, [*sum]);
-    }
-}
 
 /// Adds the products of sixteen blocks of `R` rows with a token, but for the token's scales, to the sixteen sums of
 /// each.

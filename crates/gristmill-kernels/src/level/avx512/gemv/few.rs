@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{ROWS, add_chains, cut_short, multiply, unpacked, write};
+use super::{ROWS, add_chains, multiply, unpacked, write};
 use crate::Tile;
 use crate::level::avx512::tail::Tail;
 use crate::level::avx512::unpack::Stored;
@@ -137,5 +137,22 @@ fn ask(is_stream: bool, stored: [&[u8]; TWO], n_bytes: usize, next: &mut Ahead<'
         stored.iter().for_each(|stored| Stream::Nearest.ask(stored, n_bytes));
     } else {
         next.ask();
+    }
+}
+
+/// Adds what the last blocks of a row give, fewer than a group has, to the sums of tokens.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
+fn cut_short<'a, S: Stored<H>, const H: usize>(
+    rest: &[u8],
+    n_blocks: usize,
+    groups: impl Iterator<Item = &'a Group>,
+    padding: &mut Padding,
+    sums: &mut [__m512],
+) {
+    // Where another row follows, loads may reach into it.
+    let weights = [unpacked::<S, H>(padding.whole(rest, 4 * S::QUAD_BYTES), n_blocks)];
+    for (x, sum) in groups.zip(sums) {
+        [*sum] = multiply::<S, H, 1>(&weights, x, [*sum]);
     }
 }
