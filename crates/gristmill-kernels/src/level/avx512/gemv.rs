@@ -81,17 +81,14 @@ pub(super) struct Unpacked<const H: usize> {
     numbers: Numbers<H>,
 }
 
-/// The first `n_blocks` of sixteen blocks; the numbers of the others are zero.
+/// Sixteen blocks.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
-pub(super) fn unpacked<S: Stored<H>, const H: usize>(
-    weights: &[u8],
-    n_blocks: usize,
-) -> Unpacked<H> {
+pub(super) fn unpacked<S: Stored<H>, const H: usize>(weights: &[u8]) -> Unpacked<H> {
     let codes = arranged::<S, H>(weights);
     // SAFETY: this function has the instructions.
     let numbers = unsafe { S::numbers(weights) };
-    Unpacked { codes, numbers: if n_blocks < GROUP { present(numbers, n_blocks) } else { numbers } }
+    Unpacked { codes, numbers }
 }
 
 /// The numbers of the first `n_blocks` of sixteen blocks, fewer than all, and zeros for the others.

@@ -98,7 +98,7 @@ impl<const N: usize> Tail<N> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")]
     pub(super) fn add<S: Stored<H>, const H: usize>(&self, sums: &mut [[__m512; N]]) {
         for (sums, stored) in sums.chunks_mut(4).zip(&self.stored) {
-            let weights = [unpacked::<S, H>(&stored[..4 * S::QUAD_BYTES], GROUP)];
+            let weights = [unpacked::<S, H>(&stored[..4 * S::QUAD_BYTES])];
             for n in 0..self.n_tokens {
                 let mut together = _mm512_setzero_ps();
                 for (q, sums) in sums.iter().enumerate() {

@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{ROWS, add_chains, multiply, unpacked, write};
+use super::{ROWS, add_chains, multiply, present, unpacked, write};
 use crate::Tile;
 use crate::level::avx512::tail::Tail;
 use crate::level::avx512::unpack::Stored;
@@ -109,7 +109,7 @@ fn chains<S: Stored<H>, const H: usize>(
         let group = g * group_bytes..(g + 1) * group_bytes;
         let stored = [&from[0][group.clone()], &from[1][group]];
         ask(is_stream, stored, group_bytes, next);
-        let weights = [unpacked::<S, H>(stored[0], GROUP), unpacked::<S, H>(stored[1], GROUP)];
+        let weights = [unpacked::<S, H>(stored[0]), unpacked::<S, H>(stored[1])];
         for n in 0..n_tokens {
             let [first, second] = sums;
             let x = &groups[n * n_groups + g];
@@ -130,7 +130,8 @@ fn chains<S: Stored<H>, const H: usize>(
     }
 }
 
-/// Asks for what comes later: after `n_bytes` of rows that are walked to their ends, or else after all these rows.
+/// Asks for what comes later: `n_bytes` of each row if the rows are walked to their ends, or else the next bytes of what
+/// follows all of them.
 #[inline(always)]
 fn ask(is_stream: bool, stored: [&[u8]; TWO], n_bytes: usize, next: &mut Ahead<'_>) {
     if is_stream {
@@ -151,8 +152,9 @@ fn cut_short<'a, S: Stored<H>, const H: usize>(
     sums: &mut [__m512],
 ) {
     // Where another row follows, loads may reach into it.
-    let weights = [unpacked::<S, H>(padding.whole(rest, 4 * S::QUAD_BYTES), n_blocks)];
+    let mut weights = unpacked::<S, H>(padding.whole(rest, 4 * S::QUAD_BYTES));
+    weights.numbers = present(weights.numbers, n_blocks);
     for (x, sum) in groups.zip(sums) {
-        [*sum] = multiply::<S, H, 1>(&weights, x, [*sum]);
+        [*sum] = multiply::<S, H, 1>(&[weights], x, [*sum]);
     }
 }
